@@ -1,0 +1,303 @@
+"""Schemas of every command's configuration: what may be set, of what type, within what bounds.
+
+The YAML in conf/ holds the values; `agents.cli` merges it with these classes, so that an unknown key or a
+value of the wrong type is an error before anything starts. What a value means is said beside it in conf/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from r1env.errors import ConfigError, nearest
+
+
+def _one_of(key: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ConfigError(f"{key}={value}: not a valid choice{nearest(str(value), valid)}")
+
+
+def _at_least(key: str, value: float | None, bound: float, *, above: bool = False) -> None:
+    if value is not None and (value <= bound if above else value < bound):
+        raise ConfigError(f"{key}={value}: must be {'above' if above else 'at least'} {bound:g}")
+
+
+@dataclass
+class RewardConfig:
+    """What `r1env.rewards.RewardConfig` takes."""
+
+    preset: str = "r1_zero"
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class EnvConfig:
+    """A registered environment and its arguments; None leaves the environment's own default."""
+
+    id: str
+    source: Optional[str] = None
+    test_source: Optional[str] = None
+    columns: Optional[dict[str, str]] = None
+    level: Any = None
+    extraction: Optional[str] = None
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def kwargs(self) -> dict[str, Any]:
+        """Arguments for `r1env.make(id, **kwargs)`."""
+        given = {
+            "source": self.source,
+            "test_source": self.test_source,
+            "columns": self.columns,
+            "level": self.level,
+            "extraction": self.extraction,
+        }
+        reward = {"preset": self.reward.preset, "weights": dict(self.reward.weights)}
+        return {**{k: v for k, v in given.items() if v is not None}, "reward": reward, **self.args}
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters (peft) on every linear layer; rank 0 trains all weights."""
+
+    rank: int = 0
+    alpha: float = 32
+
+    def __post_init__(self) -> None:
+        _at_least("model.lora.rank", self.rank, 0)
+
+
+@dataclass
+class ModelConfig:
+    """Which policy."""
+
+    name: str
+    path: Optional[str] = None
+    dtype: str = "float32"
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+
+
+@dataclass
+class PromptConfig:
+    """How a task becomes the policy's input (r1env.prompts)."""
+
+    style: str = "chat"
+    system: Optional[str] = None
+    instruction: str = ""
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        _one_of("prompt.style", self.style, ("chat", "r1_zero"))
+
+
+@dataclass
+class EngineConfig:
+    """Which engine samples."""
+
+    name: str = "auto"
+    max_rows: int = 512
+
+    def __post_init__(self) -> None:
+        _one_of("engine.name", self.name, ("auto", "native", "transformers"))
+        _at_least("engine.max_rows", self.max_rows, 1)
+
+
+@dataclass
+class LoggerConfig:
+    """Where metrics go besides the run directory."""
+
+    name: str = "none"
+    project: str = "r1-gym"
+    mode: str = "offline"
+
+    def __post_init__(self) -> None:
+        _one_of("logger.name", self.name, ("none", "wandb"))
+        _one_of("logger.mode", self.mode, ("offline", "online"))
+
+
+@dataclass
+class RunConfig:
+    """The run directory."""
+
+    dir: Optional[str] = None
+    save_every: int = 20
+    sample_every: int = 10
+    rollouts_logged: int = 8
+
+    def __post_init__(self) -> None:
+        for key in ("save_every", "sample_every"):
+            _at_least(f"run.{key}", getattr(self, key), 1)
+        _at_least("run.rollouts_logged", self.rollouts_logged, 0)
+
+
+@dataclass
+class GRPOAgentConfig:
+    """The algorithm's own settings."""
+
+    name: str
+    steps: int
+    prompts: int
+    group: int
+    max_new_tokens: int
+    temperature: float
+    lr: float
+    warmup_steps: int
+    betas: list[float]
+    weight_decay: float
+    grad_clip: float
+    deviation: str
+    advantage_eps: float
+    clip_low: float
+    clip_high: float
+    kl_coef: float
+    minibatches: int
+    skip_zero_advantage: bool
+    micro_tokens: int
+    grade_workers: int
+    grade_deadline_s: float
+
+    def __post_init__(self) -> None:
+        _one_of("agent.deviation", self.deviation, ("sample", "population", "none"))
+        for key in ("steps", "prompts", "max_new_tokens", "minibatches", "micro_tokens", "grade_workers"):
+            _at_least(f"agent.{key}", getattr(self, key), 1)
+        _at_least("agent.group", self.group, 2)
+        for key in ("temperature", "lr", "grade_deadline_s", "grad_clip"):
+            _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
+        for key in ("warmup_steps", "weight_decay", "advantage_eps", "clip_low", "clip_high", "kl_coef"):
+            _at_least(f"agent.{key}", getattr(self, key), 0)
+        if self.minibatches > self.prompts:
+            raise ConfigError(
+                f"agent.minibatches={self.minibatches}: a minibatch holds whole groups, so at most "
+                f"agent.prompts={self.prompts}"
+            )
+
+
+@dataclass
+class GRPOEvalConfig:
+    """Held-out evaluation before, during and after training."""
+
+    n: int
+    k: int
+    every: int
+    n_during: int
+    k_during: int
+    max_new_tokens: Optional[int]
+    levels: list[str]
+    n_level: int
+    k_level: int
+    probes: list[dict[str, str]]
+    extraction: Optional[str]
+
+    def __post_init__(self) -> None:
+        for key in ("n", "k", "n_during", "k_during", "n_level", "k_level", "max_new_tokens"):
+            _at_least(f"eval.{key}", getattr(self, key), 1)
+        _at_least("eval.every", self.every, 0)
+
+
+@dataclass
+class GRPOConfig:
+    """`python -m agents.grpo`."""
+
+    env: EnvConfig
+    model: ModelConfig
+    agent: GRPOAgentConfig
+    prompt: PromptConfig
+    engine: EngineConfig
+    logger: LoggerConfig
+    run: RunConfig
+    eval: GRPOEvalConfig
+    seed: int = 0
+    device: str = "auto"
+    threads: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+
+@dataclass
+class SFTAgentConfig:
+    """The algorithm's own settings."""
+
+    name: str
+    steps: int
+    batch: int
+    lr: float
+    lr_final: float
+    warmup_steps: int
+    betas: list[float]
+    weight_decay: float
+    grad_clip: float
+    micro_tokens: int
+    grade_workers: int
+    grade_deadline_s: float
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch", "micro_tokens", "grade_workers"):
+            _at_least(f"agent.{key}", getattr(self, key), 1)
+        for key in ("lr", "grad_clip", "grade_deadline_s"):
+            _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
+        for key in ("lr_final", "warmup_steps", "weight_decay"):
+            _at_least(f"agent.{key}", getattr(self, key), 0)
+
+
+@dataclass
+class DataConfig:
+    """What SFT learns from."""
+
+    source: str
+    mixture: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, share in self.mixture.items():
+            _one_of("data.mixture", key, ("worked", "guess", "bare"))
+            _at_least(f"data.mixture.{key}", share, 0)
+        if abs(sum(self.mixture.values()) - 1) > 1e-6:
+            raise ConfigError(f"data.mixture={dict(self.mixture)}: the shares must add up to 1")
+
+
+@dataclass
+class SFTEvalConfig:
+    """Held-out evaluation before and after."""
+
+    n: int
+    k: int
+    max_new_tokens: int
+    temperature: float
+    extraction: Optional[str]
+
+    def __post_init__(self) -> None:
+        for key in ("k", "max_new_tokens"):
+            _at_least(f"eval.{key}", getattr(self, key), 1)
+        _at_least("eval.n", self.n, 0)
+        _at_least("eval.temperature", self.temperature, 0)
+
+
+@dataclass
+class SFTConfig:
+    """`python -m agents.sft`."""
+
+    env: EnvConfig
+    model: ModelConfig
+    agent: SFTAgentConfig
+    data: DataConfig
+    prompt: PromptConfig
+    engine: EngineConfig
+    logger: LoggerConfig
+    run: RunConfig
+    eval: SFTEvalConfig
+    seed: int = 0
+    device: str = "auto"
+    threads: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+
+
+def _check_common(cfg: GRPOConfig | SFTConfig) -> None:
+    _at_least("seed", cfg.seed, 0)
+    _at_least("threads", cfg.threads, 1)
+    if cfg.device not in ("auto", "cpu") and not cfg.device.startswith("cuda"):
+        raise ConfigError(f"device={cfg.device}: valid are auto, cpu, cuda and cuda:N")

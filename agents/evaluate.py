@@ -1,0 +1,105 @@
+"""Held-out evaluation inside training: pass@1 over k samples with its interval, pass@k, format, length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from agents.rollout import play
+from model.engine import Engine, SamplingParams
+from r1env import GradingPool, ReasoningEnv, prompts, stats
+from r1env.errors import DataError
+from r1env.types import Rollout, Task
+
+CHUNK = 512
+"""Completions sampled and graded at once: enough to fill an engine, small enough to show progress."""
+
+
+def held_out(env: ReasoningEnv, n: int, *, level: str | None = None) -> list[Task]:
+    """The first n distinct tasks of the held-out split: the same for every run and every policy.
+
+    A split that holds fewer gives all it has.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    size = env.num_tasks("test")
+    found: dict[str, Task] = {}
+    for index in range(size if size is not None else 50 * n):
+        task = env.task(split="test", index=index, level=level)
+        found.setdefault(task.id, task)
+        if len(found) == n:
+            break
+    if not found:
+        raise DataError(f"{env.id} has no held-out tasks; give env.test_source=FILE")
+    return list(found.values())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluator:
+    """What stays the same between evaluations of one run."""
+
+    engine: Engine
+    """Samples with the policy's current weights."""
+    tokenizer: Any
+    """The policy's."""
+    pool: GradingPool
+    """Grades; may extract answers more leniently than in training."""
+    prompt: prompts.PromptConfig
+    """As in training."""
+    temperature: float
+    """Of sampling."""
+    max_new_tokens: int
+    """Of a completion."""
+    seed: int
+    """The same before and after, so that a difference is the policy's."""
+
+    def run(self, tasks: Sequence[Task], k: int, advance: Callable[[int], None] = lambda n: None) -> dict[str, Any]:
+        """Sample k completions for each task and summarise; `advance` hears of each chunk's task count."""
+        params = SamplingParams(max_new_tokens=self.max_new_tokens, temperature=self.temperature, n=k)
+        per_chunk = max(1, CHUNK // k)
+        rollouts: list[list[Rollout]] = []
+        for start in range(0, len(tasks), per_chunk):
+            chunk = tasks[start : start + per_chunk]
+            rollouts += self._play(chunk, params, self.seed + start)
+            advance(len(chunk))
+        return summarise(rollouts, k)
+
+    def greedy(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """Each task's most likely answer, with its verdict."""
+        params = SamplingParams(max_new_tokens=self.max_new_tokens, temperature=0.0, n=1)
+        groups = self._play(tasks, params, self.seed) if tasks else []
+        return [{"text": r.completion.text, "verdict": r.grade.verdict} for (r,) in groups]
+
+    def _play(self, tasks: Sequence[Task], params: SamplingParams, seed: int) -> list[list[Rollout]]:
+        shared = dict(engine=self.engine, tokenizer=self.tokenizer, pool=self.pool, prompt=self.prompt)
+        return play(tasks, params=params, seed=seed, **shared)[0]
+
+
+def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
+    """`{pass_at_1, pass_at_1_ci95, pass_at_k, k, format, mean_tokens, n, …}` of rollouts [n][k].
+
+    pass@1 is the mean over k samples, its interval a bootstrap over tasks (samples of one task are not
+    independent). Unscorable samples are left out and counted.
+    """
+    scored = [[r.grade.verdict == "correct" for r in g if r.grade.verdict != "unscorable"] for g in rollouts]
+    flat = [r for g in rollouts for r in g]
+    means = [float(np.mean(s)) for s in scored if s]
+    interval = stats.mean_ci95(means) if means else None
+    k_scored = min((len(s) for s in scored if s), default=0)
+    formats = [r.grade.parts["format"] for r in flat if "format" in r.grade.parts]
+    return {
+        "pass_at_1": interval.mean if interval else None,
+        "pass_at_1_ci95": [interval.low, interval.high] if interval else None,
+        "pass_at_k": float(np.mean([stats.pass_at_k(len(s), sum(s), k_scored) for s in scored if s])) if means else None,
+        "k": k,
+        "format": float(np.mean(formats)) if formats else None,
+        "mean_tokens": float(np.mean([len(r.completion.token_ids) for r in flat])),
+        "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
+        "unscorable": len(flat) - sum(map(len, scored)),
+        "n": len(rollouts),
+        "correct_by_task": {g[0].task.id: sum(s) for g, s in zip(rollouts, scored, strict=True)},
+    }

@@ -1,0 +1,66 @@
+"""What a GRPO run measures of its policy: held-out tasks, levels, probes; before, during and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents import progress
+from agents.config import GRPOEvalConfig
+from agents.evaluate import Evaluator, held_out
+from r1env import ReasoningEnv, stats
+
+
+class Measurement:
+    """The same tasks and the same sampling seeds each time, so that what changes is the policy."""
+
+    def __init__(self, cfg: GRPOEvalConfig, env: ReasoningEnv, evaluator: Evaluator) -> None:
+        self._cfg, self._evaluator = cfg, evaluator
+        self._tasks = held_out(env, cfg.n)
+        self._levels = {level: held_out(env, cfg.n_level, level=level) for level in cfg.levels}
+        self._probes = [env.ask(p["prompt"], p["answer"]) for p in cfg.probes]
+
+    def full(self, when: str) -> dict[str, Any]:
+        """`{held_out, by_level: {level: …}, probes: […]}`; says the headline on screen."""
+        total = len(self._tasks) + sum(map(len, self._levels.values()))
+        with progress.phase(f"evaluation {when}", total) as advance:
+            found = {
+                "held_out": self._evaluator.run(self._tasks, self._cfg.k, advance),
+                "by_level": {
+                    level: self.brief(self._evaluator.run(tasks, self._cfg.k_level, advance))
+                    for level, tasks in self._levels.items()
+                },
+                "probes": self._evaluator.greedy(self._probes),
+            }
+        progress.say(progress.metrics_line(when, found["held_out"]))
+        return found
+
+    def during(self) -> dict[str, Any]:
+        """A small evaluation between steps, on the first of the held-out tasks."""
+        return self.brief(self._evaluator.run(self._tasks[: self._cfg.n_during], self._cfg.k_during))
+
+    @staticmethod
+    def brief(metrics: dict[str, Any]) -> dict[str, Any]:
+        """Without the counts by task."""
+        return {k: v for k, v in metrics.items() if k != "correct_by_task"}
+
+    def metrics(self, before: dict[str, Any], after: dict[str, Any], *, note: str) -> dict[str, Any]:
+        """What the manifest reports, from `full` before and after."""
+        first, last = before["held_out"], after["held_out"]
+        ids = list(first["correct_by_task"])
+        change = stats.paired_diff_ci95(
+            [first["correct_by_task"][i] / self._cfg.k for i in ids],
+            [last["correct_by_task"][i] / self._cfg.k for i in ids],
+        )
+        probes = zip(self._cfg.probes, before["probes"], after["probes"], strict=True)
+        return {
+            "before": first,
+            "after": last,
+            "change": change.mean,
+            "change_ci95": [change.low, change.high],
+            "by_level": {
+                level: {"before": before["by_level"][level], "after": after["by_level"][level]}
+                for level in self._levels
+            },
+            "probe": [{"prompt": p["prompt"], "before": b, "after": a} for p, b, a in probes],
+            "note": note,
+        }

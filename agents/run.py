@@ -1,0 +1,273 @@
+"""A run's directory: what is in it, how it is saved, resumed and finished.
+
+    config.yaml            resolved configuration
+    metrics.jsonl          one row a step
+    rollouts.jsonl         a sample of rollouts
+    state/step-000040/     the last save: policy, optimizer, step, what was measured so far
+    checkpoint/            the trained policy as a Hugging Face directory     } written
+    report.html            the page to look at                                } when
+    manifest.json          hashes, versions, metrics; present iff finished    } finished
+
+A save is written beside its place and renamed into it, so a kill at any moment leaves the previous one whole.
+Resuming drops the log rows that came after the last save: they will be written again, and equal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from r1env import records
+from r1env.errors import CheckpointError, ConfigError, R1Error, RunError
+
+
+class Interrupted(R1Error, KeyboardInterrupt):
+    """SIGINT or SIGTERM reached a run that has saved its work."""
+
+    exit_code = 130
+
+
+def cache_dir() -> Path:
+    """Where derived files live: `R1_CACHE`, by default `~/.cache/r1`."""
+    return Path(os.environ.get("R1_CACHE") or Path.home() / ".cache" / "r1").expanduser()
+
+
+class Run:
+    """One run directory, locked while a process works in it.
+
+    Args:
+        path: the directory; created if absent.
+        config: the command's checked configuration.
+
+    Attributes:
+        finished: a manifest is present: there is nothing left to do.
+        step: the first step that is still to be done.
+        notes: small JSON-able facts carried across a resume (evaluations before training, counters).
+
+    Raises:
+        RunError: the directory cannot be written, another process works in it, or its state is damaged.
+        ConfigError: it belongs to a run with another configuration.
+    """
+
+    def __init__(self, path: Path, config: Any) -> None:
+        self.path, self.config = path, config
+        self.step = 0
+        self.notes: dict[str, Any] = {}
+        self._stop_requested = False
+        self._started = time.time()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(path / ".lock", "w")  # noqa: SIM115 (held for the life of the run)
+        except OSError as error:
+            raise RunError(f"cannot write the run directory {path}: {error.strerror}; choose run.dir=DIR") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"another process is working in {path}; wait for it, or choose another run.dir") from error
+        self._check_config()
+        self.finished = (path / "manifest.json").exists()
+        self.metrics = records.Jsonl(path / "metrics.jsonl")
+        self.rollouts = records.Jsonl(path / "rollouts.jsonl")
+        if not self.finished:
+            for leftover in [*path.glob(".tmp-*"), *path.glob("state/.tmp-*")]:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    # --- configuration -------------------------------------------------------------------------------
+
+    def _check_config(self) -> None:
+        file = self.path / "config.yaml"
+        mine = _comparable(dataclasses.asdict(self.config))
+        if not file.exists():
+            with _writing(self.path):
+                records.write_atomic(file, OmegaConf.to_yaml(OmegaConf.structured(self.config)))
+            return
+        theirs = _comparable(OmegaConf.to_container(OmegaConf.load(file)))
+        changed = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
+        if changed:
+            some = ", ".join(f"{k} ({theirs.get(k)} there, {mine.get(k)} now)" for k in changed[:3])
+            raise ConfigError(
+                f"{self.path} holds a run with other settings: {some}{', …' if len(changed) > 3 else ''}; "
+                "give the same settings to resume it, or another run.dir"
+            )
+
+    # --- save and resume -----------------------------------------------------------------------------
+
+    def save(self, step: int, policy: Any, optimizer: torch.optim.Optimizer) -> None:
+        """Store all that the steps from `step` on depend on, then drop the previous save."""
+        self.step = step
+        final = self.path / "state" / f"step-{step:06d}"
+        partial = self.path / "state" / f".tmp-{step:06d}"
+        with _writing(self.path, partial):
+            partial.mkdir(parents=True, exist_ok=True)
+            torch.save(policy.trainable_state(), partial / "policy.pt")
+            torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+            files = {f.name: records.sha256_file(f) for f in sorted(partial.iterdir())}
+            state = {"step": step, "notes": self.notes, "files": files}
+            records.write_json_atomic(partial / "state.json", state)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(partial, final)
+        for old in (self.path / "state").glob("step-*"):
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def resume(self, policy: Any, optimizer: torch.optim.Optimizer) -> bool:
+        """Load the last save, if there is one, and drop the log rows after it.
+
+        Raises:
+            RunError: naming the file that is missing or damaged.
+        """
+        saves = sorted((self.path / "state").glob("step-*"))
+        if saves:
+            files = self._verified(saves[-1])
+            policy.load_trainable_state(torch.load(files / "policy.pt", weights_only=True))
+            optimizer.load_state_dict(torch.load(files / "optimizer.pt", weights_only=True))
+        for log in (self.metrics, self.rollouts):
+            log.truncate_to(lambda row: bool(saves) and row["step"] <= self.step)
+        return bool(saves)
+
+    def _verified(self, save: Path) -> Path:
+        advice = f"delete {save} to start this run anew, or restore the file"
+        try:
+            state = json.loads((save / "state.json").read_text())
+            self.step, self.notes = int(state["step"]), state["notes"]
+            hashes = state["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{save / 'state.json'} is missing or damaged; {advice}") from error
+        for name, expected in hashes.items():
+            if not (save / name).exists() or records.sha256_file(save / name) != expected:
+                raise RunError(f"{save / name} is missing or damaged; {advice}")
+        return save
+
+    # --- logs ----------------------------------------------------------------------------------------
+
+    def log(self, row: Mapping[str, Any], rollouts: list[dict[str, Any]]) -> None:
+        """Append one step to metrics.jsonl and its sampled rollouts to rollouts.jsonl."""
+        with _writing(self.path):
+            self.metrics.append(row)
+            for rollout in rollouts:
+                self.rollouts.append(rollout)
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def finish(self, policy: Any, tokenizer: Any, metrics: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """Write checkpoint/, report.html and, last, manifest.json.
+
+        Args:
+            policy: the trained policy.
+            tokenizer: its tokenizer, saved beside it.
+            metrics: what `manifest.json` reports.
+            inputs: path → sha256 of what the run was made from.
+        """
+        import model
+        from agents.report import write_report
+
+        target = self.path / "checkpoint"
+        with _writing(self.path):
+            shutil.rmtree(target, ignore_errors=True)
+            try:
+                model.save(policy, target, tokenizer=tokenizer)
+            except CheckpointError as error:
+                raise RunError(str(error)) from error
+            outputs = {
+                str(f.relative_to(self.path)): records.sha256_file(f) for f in sorted(target.iterdir()) if f.is_file()
+            }
+            manifest = records.Manifest(
+                inputs=dict(inputs),
+                outputs=outputs,
+                config_sha256=records.sha256_file(self.path / "config.yaml"),
+                seed=self.config.seed,
+                metrics=dict(metrics),
+                command=("python", "-m", f"agents.{Path(sys.argv[0]).stem}", *sys.argv[1:]),
+            )
+            write_report(self.path, manifest=manifest)
+            manifest.write(self.path)
+        self.finished = True
+
+    def close(self) -> None:
+        """Release the directory."""
+        self._lock.close()
+
+    # --- signals -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within: the first SIGINT or SIGTERM asks for a stop after the current step, a second one stops now."""
+
+        def request(number: int, frame: Any) -> None:
+            if self._stop_requested:
+                raise KeyboardInterrupt
+            self._stop_requested = True
+            print("stopping after this step; once more to stop at once", file=sys.stderr)
+
+        try:
+            previous = {s: signal.signal(s, request) for s in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: whoever owns it handles signals
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def stop_if_asked(self, step: int, policy: Any, optimizer: torch.optim.Optimizer) -> None:
+        """Between steps: save and leave if a signal asked for it.
+
+        Raises:
+            Interrupted: after saving.
+        """
+        if self._stop_requested:
+            self.save(step, policy, optimizer)
+            raise Interrupted(f"interrupted after step {step}, saved; the same command with run.dir={self.path} resumes")
+
+
+def new_run_dir(command: str, env_id: str) -> Path:
+    """A fresh directory name under runs/."""
+    name = env_id.rsplit("/", 1)[-1].lower()
+    base = Path("runs") / f"{command}-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return next(p for p in (base, *(Path(f"{base}-{i}") for i in range(2, 1000))) if not p.exists())
+
+
+def _comparable(config: Any) -> dict[str, Any]:
+    """Dotted leaf values without what may differ between a start and its resume."""
+    flat: dict[str, Any] = {}
+
+    def walk(node: Any, prefix: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{prefix}{key}.")
+        else:
+            flat[prefix[:-1]] = node
+
+    walk(config, "")
+    return {k: v for k, v in flat.items() if not k.startswith(("run.", "logger."))}
+
+
+@contextlib.contextmanager
+def _writing(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Turn a failed write (full disk, permissions) into one clear error and leave nothing half-written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, R1Error):
+            raise
+        if isinstance(error, RuntimeError) and "writ" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise RunError(f"cannot write to {path}: {reason}; the last save is intact, free space and resume") from error

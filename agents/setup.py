@@ -1,0 +1,150 @@
+"""From a configuration to the parts of a run: environment, policy, tokenizer, engine, grading pools."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import r1env
+from agents.config import EnvConfig, GRPOConfig, ModelConfig, PromptConfig, SFTConfig
+from agents.evaluate import Evaluator
+from model.engine import build as build_engine
+from r1env import EnvSpec, GradingPool, ReasoningEnv, prompts, records
+from r1env.errors import CheckpointError, ConfigError
+
+
+def prepare_torch(cfg: GRPOConfig | SFTConfig) -> torch.device:
+    """Threads, seeds and the device.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    torch.manual_seed(cfg.seed)
+    name = cfg.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device={name}: torch sees no CUDA device; device=cpu or device=auto runs here")
+    return torch.device(name)
+
+
+def env_spec(env: EnvConfig, **changed: Any) -> EnvSpec:
+    """The environment as a picklable recipe, which grading workers build for themselves."""
+    return EnvSpec(env.id, {**env.kwargs(), **{k: v for k, v in changed.items() if v is not None}})
+
+
+def prompt_config(prompt: PromptConfig) -> prompts.PromptConfig:
+    """The configuration's prompt as r1env's."""
+    return prompts.PromptConfig(**dataclasses.asdict(prompt))
+
+
+def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[Any, Any]:
+    """The policy and tokenizer of `model.path`; LoRA adapters added if asked for.
+
+    Raises:
+        CheckpointError: the directory or its tokenizer is missing or damaged.
+        ConfigError: LoRA is asked for on a V3 policy.
+    """
+    import model
+    from transformers import AutoTokenizer
+
+    policy = model.load(config.path, dtype=config.dtype, device=device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(config.path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{config.path} has no tokenizer that loads: {str(error).splitlines()[0]}") from error
+    if config.lora.rank:
+        if not hasattr(policy, "add_lora"):
+            raise ConfigError("model.lora.rank: LoRA is for Hugging Face models; set model.lora.rank=0 for this one")
+        policy.add_lora(rank=config.lora.rank, alpha=config.lora.alpha, seed=seed)
+    return policy, tokenizer
+
+
+def file_inputs(*paths: str | None) -> dict[str, str]:
+    """path → sha256 of the local files a run reads; hub names and generators have none."""
+    found: dict[str, str] = {}
+    for path in (Path(p) for p in paths if p):
+        files = sorted(path.glob("*")) if path.is_dir() else [path]
+        found |= {str(f): records.sha256_file(f) for f in files if f.is_file()}
+    return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a training script works with."""
+
+    env: ReasoningEnv
+    policy: Any
+    tokenizer: Any
+    engine: Any
+    pool: GradingPool
+    evaluator: Evaluator
+    prompt: prompts.PromptConfig
+    device: torch.device
+
+
+@contextlib.contextmanager
+def parts(
+    cfg: GRPOConfig | SFTConfig,
+    load: Callable[[torch.device], tuple[Any, Any]],
+    *,
+    temperature: float,
+    max_new_tokens: int,
+) -> Iterator[Parts]:
+    """Build everything, the environment first (its mistakes are found before a model is loaded).
+
+    Args:
+        cfg: the command's configuration.
+        load: makes policy and tokenizer on a device.
+        temperature: of evaluation samples.
+        max_new_tokens: of evaluation samples.
+    """
+    device = prepare_torch(cfg)
+    spec = env_spec(cfg.env)
+    env = spec.make()
+    env.num_tasks("train")  # reads a dataset's file now
+    with contextlib.ExitStack() as stack:
+        workers = dict(workers=cfg.agent.grade_workers, deadline_s=cfg.agent.grade_deadline_s)
+        pool = stack.enter_context(GradingPool(spec, **workers))
+        eval_pool = pool
+        if cfg.eval.extraction not in (None, cfg.env.extraction):
+            eval_spec = env_spec(cfg.env, extraction=cfg.eval.extraction)
+            eval_pool = stack.enter_context(GradingPool(eval_spec, **workers))
+        policy, tokenizer = load(device)
+        engine = build_engine(cfg.engine.name, policy, tokenizer, max_rows=cfg.engine.max_rows)
+        prompt = prompt_config(cfg.prompt)
+        evaluator = Evaluator(
+            engine=engine,
+            tokenizer=tokenizer,
+            pool=eval_pool,
+            prompt=prompt,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            seed=cfg.seed,
+        )
+        yield Parts(
+            env=env,
+            policy=policy,
+            tokenizer=tokenizer,
+            engine=engine,
+            pool=pool,
+            evaluator=evaluator,
+            prompt=prompt,
+            device=device,
+        )
+
+
+def share_cores_politely() -> None:
+    """Let idle OpenMP threads sleep instead of spin: on shared cores spinning costs seconds a step.
+
+    Only works before torch is imported, hence called first thing by the commands.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

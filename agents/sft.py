@@ -1,0 +1,127 @@
+"""Supervised fine-tuning: next-token loss on completions, padding-free, resumable.
+
+    python -m agents.sft env=math                                the tiny policy on worked arithmetic
+    python -m agents.sft model=smollm2 data=file data.source=F   a pretrained model on demonstrations
+
+The learning rate rises linearly and falls by a cosine to `agent.lr_final` of its peak.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents import cli
+from agents.config import SFTConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from agents.collate import Sample
+    from agents.setup import Parts
+    from agents.traces import Traces
+
+
+def train(cfg: SFTConfig) -> Path:
+    """Run or resume a fine-tuning; returns the run directory."""
+    # heavy imports here, so that --help answers at once
+    from agents import loggers, optim, progress
+    from agents.evaluate import held_out
+    from agents.run import Run, new_run_dir
+    from agents.setup import file_inputs, parts
+
+    agent = cfg.agent
+    run = Run(Path(cfg.run.dir) if cfg.run.dir else new_run_dir("sft", cfg.env.id), cfg)
+    if run.finished:
+        progress.say(f"{run.path} is finished; nothing to do (choose another run.dir to train again)")
+        return run.path
+    sampling = dict(temperature=cfg.eval.temperature, max_new_tokens=cfg.eval.max_new_tokens)
+    with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
+        optimizer = optim.adamw(p.policy, agent)
+        resumed = run.resume(p.policy, optimizer)
+        logger = loggers.build(run)
+        tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
+        traces = _traces(cfg, p)
+        if not resumed and tasks:
+            run.notes["before"] = _evaluate(p, tasks, cfg.eval.k, "before training", version=0)
+
+        with progress.phase("supervised training", agent.steps, done=run.step) as advance:
+            for step in range(run.step + 1, agent.steps + 1):
+                start = time.perf_counter()
+                lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
+                optim.set_lr(optimizer, lr)
+                samples = _samples(traces, step, agent.batch)
+                row = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
+                row["seconds"] = {"total": time.perf_counter() - start}
+                run.log(row, [])
+                logger.log(row)
+                advance(note=f"loss {row['loss']:.3f}")
+                if step % cfg.run.save_every == 0 or step == agent.steps:
+                    run.save(step, p.policy, optimizer)
+                run.stop_if_asked(step, p.policy, optimizer)
+
+        metrics: dict[str, Any] = {}
+        if tasks:
+            metrics["before"] = run.notes["before"]
+            metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
+        run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.data.source, cfg.model.path))
+        logger.close()
+    return run.path
+
+
+def update(p: Parts, optimizer: torch.optim.Optimizer, samples: list[Sample], cfg: SFTConfig) -> dict[str, float]:
+    """One optimizer step on the mean negative log-likelihood of the completions' tokens."""
+    from agents import collate, optim
+    from model.logprobs import token_logprobs
+
+    micro = collate.batches([[s] for s in samples], micro_tokens=cfg.agent.micro_tokens, device=p.device)
+    tokens = sum(batch.size for batch in micro)
+    loss_sum = 0.0
+    for batch in micro:
+        hidden = p.policy.hidden(batch.packed)
+        logprobs, _ = token_logprobs(p.policy, hidden[batch.predict], batch.targets)
+        loss = -logprobs.sum() / tokens
+        loss.backward()
+        loss_sum += float(loss.detach())
+    return {"loss": loss_sum, "tokens": tokens, "grad_norm": optim.step(optimizer, cfg.agent.grad_clip)}
+
+
+def _policy(cfg: SFTConfig, device: torch.device) -> tuple[Any, Any]:
+    from agents.setup import load_policy
+    from model import presets, tokenizer
+
+    if cfg.model.name == "tiny" and cfg.model.path is None:
+        return presets.tiny(cfg.seed).to(device), tokenizer.build()
+    return load_policy(cfg.model, device, cfg.seed)
+
+
+def _traces(cfg: SFTConfig, p: Parts) -> Traces:
+    from agents.traces import EnvTraces, FileTraces
+
+    if cfg.data.source == "env":
+        return EnvTraces(p.env, p.tokenizer, p.prompt, cfg.data.mixture, cfg.seed)
+    return FileTraces(Path(cfg.data.source), p.tokenizer, p.prompt, cfg.seed)
+
+
+def _samples(traces: Traces, step: int, count: int) -> list[Sample]:
+    from agents.collate import Sample
+
+    return [
+        Sample(prompt=tuple(ids), tail=tuple(tail), trained=(True,) * len(tail), engine_logprobs=(), advantage=1.0)
+        for ids, tail in traces.take((step - 1) * count, count)
+    ]
+
+
+def _evaluate(p: Parts, tasks: list, k: int, name: str, *, version: int) -> dict[str, Any]:
+    from agents import progress
+
+    p.engine.load_weights(p.policy, version)
+    with progress.phase(f"evaluation {name}", len(tasks)) as advance:
+        found = p.evaluator.run(tasks, k, advance)
+    progress.say(progress.metrics_line(name, found))
+    return found
+
+
+if __name__ == "__main__":
+    cli.main("sft", SFTConfig, lambda cfg: print(train(cfg)))

@@ -1,0 +1,106 @@
+"""What supervised fine-tuning learns from: an environment's own worked answers, or a file of demonstrations.
+
+Every batch follows from the seed and its position alone, so a resumed run sees what the undisturbed one saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from agents.rollout import TaskStream
+from model.tokenizer import encode_prompt
+from r1env import ReasoningEnv, prompts, records
+from r1env.errors import DataError
+
+KINDS = ("worked", "guess", "bare")
+
+GUESS = "guess"
+"""What a guessing trace has in place of reasoning."""
+
+
+class Traces(Protocol):
+    """Demonstrations by position."""
+
+    def take(self, position: int, count: int) -> list[tuple[list[int], list[int]]]:
+        """`count` pairs of prompt ids and completion ids, the completion closed by end-of-sequence."""
+        ...
+
+
+class EnvTraces:
+    """Responses made by rule for an environment's training tasks.
+
+    worked: the environment's oracle, reasoning and right answer. guess: the same form with the answer of another
+    task. bare: the right answer without the form.
+    """
+
+    def __init__(
+        self,
+        env: ReasoningEnv,
+        tokenizer: Any,
+        prompt: prompts.PromptConfig,
+        mixture: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        self._env, self._tokenizer, self._prompt, self._seed = env, tokenizer, prompt, seed
+        self._tasks = TaskStream(env, "train", seed)
+        self._shares = [mixture.get(kind, 0.0) for kind in KINDS]
+        (task,) = self._tasks.take(0, 1)
+        if env.oracle(task) is None:
+            raise DataError(
+                f"{env.id} gives no worked answers (its oracle is None), so no traces can be made from it; "
+                "give a base with model.path=DIR, or demonstrations with data=file data.source=FILE"
+            )
+
+    def take(self, position: int, count: int) -> list[tuple[list[int], list[int]]]:
+        """See `Traces.take`."""
+        *tasks, extra = self._tasks.take(position, count + 1)
+        pairs = []
+        for index, (task, other) in enumerate(zip(tasks, [*tasks[1:], extra], strict=True)):
+            rng = np.random.default_rng([self._seed, position + index])
+            kind = KINDS[int(rng.choice(len(KINDS), p=self._shares))]
+            if kind == "worked":
+                text = self._env.oracle(task)
+            elif kind == "guess":
+                text = prompts.respond(GUESS, self._env.solve(other), self._env.reward_config.preset)
+            else:
+                text = self._env.solve(task)
+            ids = encode_prompt(self._tokenizer, prompts.build(task.messages, self._prompt))
+            pairs.append((ids, _completion_ids(self._tokenizer, text)))
+        return pairs
+
+
+class FileTraces:
+    """Demonstrations from a JSONL file with `prompt` (text or chat messages) and `completion` on each line."""
+
+    def __init__(self, path: Path, tokenizer: Any, prompt: prompts.PromptConfig, seed: int) -> None:
+        from r1env.sources import load_rows
+
+        self._seed = seed
+        self._pairs = []
+        for number, row in enumerate(load_rows(str(path)), start=1):
+            for column in ("prompt", "completion"):
+                if not row.get(column):
+                    raise DataError(f"{path}, row {number}: no '{column}'; it has {', '.join(sorted(row)) or 'nothing'}")
+            messages = row["prompt"]
+            if isinstance(messages, str):
+                messages = [{"role": "user", "content": messages}]
+            ids = encode_prompt(tokenizer, prompts.build(messages, prompt))
+            self._pairs.append((ids, _completion_ids(tokenizer, row["completion"])))
+
+    def take(self, position: int, count: int) -> list[tuple[list[int], list[int]]]:
+        """See `Traces.take`."""
+        size = len(self._pairs)
+        found = []
+        for at in range(position, position + count):
+            epoch, offset = divmod(at, size)
+            order = np.random.default_rng([self._seed, epoch]).permutation(size)
+            found.append(self._pairs[order[offset]])
+        return found
+
+
+def _completion_ids(tokenizer: Any, text: str) -> list[int]:
+    return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]

@@ -1,0 +1,58 @@
+"""The base of `model=tiny`: a seeded random policy after a short supervised warm-up on mixed behaviour.
+
+From random weights no completion is ever right, so reinforcement learning has no gradient at all. The warm-up
+teaches the form, mostly with guesses and bare answers, and shows the working now and then (conf/data/warmup.yaml).
+What GRPO then does is to elicit that planted behaviour; it does not teach arithmetic. Every report says so.
+
+The base is an ordinary `python -m agents.sft model=tiny data=warmup` run, cached under `R1_CACHE/warmup/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from agents import cli, progress
+from agents.config import GRPOConfig, SFTConfig
+from agents.run import Interrupted, cache_dir
+from r1env import records
+
+NOTE = (
+    "The base was made by a supervised warm-up in which {worked:.0%} of the traces show their working, {guess:.0%} "
+    "guess and {bare:.0%} answer without the tags. Reinforcement learning elicits the behaviour that the warm-up "
+    "planted; it teaches no arithmetic that was not there."
+)
+
+
+def ensure_base(cfg: GRPOConfig) -> Path:
+    """The checkpoint directory of the warmed-up base for this environment, prompt and seed; made if absent."""
+    from agents import sft
+
+    warm = warmup_config(cfg)
+    if (Path(warm.run.dir) / "manifest.json").exists():
+        progress.say(f"base policy: cached warm-up {warm.run.dir}")
+    else:
+        progress.say("base policy: none cached, so a warm-up makes it (once)")
+        progress.say("  " + note(warm))
+        try:
+            sft.train(warm)
+        except Interrupted as error:
+            raise Interrupted("interrupted in the warm-up, saved; the same command goes on with it") from error
+    return Path(warm.run.dir) / "checkpoint"
+
+
+def warmup_config(cfg: GRPOConfig) -> SFTConfig:
+    """The SFT configuration that makes the base of a GRPO configuration."""
+    composed = cli.compose("sft", ["model=tiny", "data=warmup", "eval.n=0"])
+    warm: SFTConfig = cli.checked(composed, SFTConfig)
+    warm = dataclasses.replace(
+        warm, env=cfg.env, prompt=cfg.prompt, engine=cfg.engine, seed=cfg.seed, device=cfg.device, threads=cfg.threads
+    )
+    identity = {k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine", "threads")}
+    directory = cache_dir() / "warmup" / f"{cfg.model.name}-{records.sha256_json(identity)[:16]}"
+    return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory), save_every=100))
+
+
+def note(warm: SFTConfig) -> str:
+    """What an honest reader must know about such a base."""
+    return NOTE.format(**warm.data.mixture)

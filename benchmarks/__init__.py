@@ -1,0 +1,1 @@
+"""Measuring: how fast we are beside our peers (`python -m benchmarks.perf`)."""

@@ -1,0 +1,187 @@
+"""A GRPO step (sample, grade, train) of `agents.grpo` beside TRL's GRPOTrainer.
+
+Both start from one checkpoint of the tiny policy with random weights, in float32, and train on random Math-v0
+tasks of one level: 16 prompts × 8 completions of an exact length, the end-of-sequence token forbidden until then,
+temperature 1, one AdamW update, no KL, no group left out, graded by the same environment (TRL's reward function
+calls it in-process, ours go through the grading pool with its deadline). The reward is mostly for tags seen once,
+which random weights do produce now and then, so that advantages and gradients are not all zero.
+
+TRL runs with the fastest of its attention and experts implementations, found first for each shape; without
+gradient checkpointing, reports and data loader workers, and with the whole batch as one micro-batch.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.perf.process import alternate, environment, require, run_watched
+from benchmarks.perf.rows import Row, Run, compare
+from r1env import EnvSpec, records
+
+if TYPE_CHECKING:
+    from benchmarks.perf.__main__ import Options
+
+PROMPTS, GROUP = 16, 8
+LENGTHS = (15, 128)
+THREADS = 2
+WARM_UP_STEPS = 3
+LR = 1e-4
+BETAS = (0.9, 0.95)
+LEVEL = "add_sub"
+WEIGHTS = {"accuracy": 1.0, "format": 0.1, "tags": 1.0}
+ENV = EnvSpec("r1env/Math-v0", {"level": LEVEL, "reward": {"preset": "r1_zero", "weights": WEIGHTS}})
+SETTINGS = [
+    {"attention": attention, "experts": experts}
+    for attention in ("sdpa", "eager")
+    for experts in ("eager", "grouped_mm", "batched_mm")
+]
+"""Implementations that transformers offers for DeepSeek-V3 on a CPU."""
+
+
+def measure(options: Options) -> list[Row]:
+    """One row for each of `LENGTHS`.
+
+    Raises:
+        MissingDependency: TRL or psutil is not installed.
+    """
+    require("trl", "psutil")
+    with tempfile.TemporaryDirectory(prefix="r1-perf-") as work:
+        bench = Bench(Path(work), options.repeats, options.steps)
+        return [bench.row(tokens) for tokens in LENGTHS]
+
+
+class Bench:
+    """The subprocesses of one benchmark, in a directory of their own.
+
+    Args:
+        work: The directory.
+        repeats: Subprocesses a side.
+        steps: Measured steps in each.
+    """
+
+    def __init__(self, work: Path, repeats: int, steps: int) -> None:
+        self.work, self.repeats, self.steps = work, repeats, steps
+        self.policy = work / "policy"
+        self._runs = 0
+
+    def row(self, tokens: int) -> Row:
+        """Measures completions of exactly so many tokens."""
+        shape = f"{PROMPTS}x{GROUP}x{tokens}"
+        try:
+            if not self.policy.exists():
+                make = [sys.executable, "-m", "benchmarks.perf.trl_grpo", "policy", str(self.policy)]
+                run_watched(make, env=environment(THREADS), log=self.work / "policy.log")
+            setting = self.fastest_setting(tokens)
+            runs = alternate(
+                {
+                    "ours": lambda repeat: self.ours(tokens, seed=repeat),
+                    "trl": lambda repeat: self.trl(tokens, setting, seed=repeat),
+                },
+                self.repeats,
+            )
+        except subprocess.CalledProcessError as error:
+            why = f"{' '.join(error.cmd[1:3])} failed with exit code {error.returncode}: {error.output}"
+            return Row(name="grpo", shape=shape, threads=THREADS, peer="trl", error=why)
+        parts = {
+            part: round(median(run.details[part] for run in runs["ours"]), 4) for part in ("sample", "grade", "train")
+        }
+        return compare(
+            name="grpo",
+            shape=shape,
+            threads=THREADS,
+            ours=runs["ours"],
+            peer="trl",
+            theirs=runs["trl"],
+            details={"trl_settings": setting, "steps": self.steps, "ours_parts_s": parts},
+        )
+
+    def fastest_setting(self, tokens: int) -> dict[str, str]:
+        """The best of TRL's `SETTINGS` for this length, each tried once; what fails is out of the race.
+
+        Raises:
+            subprocess.CalledProcessError: all of them failed.
+        """
+        found: list[tuple[float, dict[str, str]]] = []
+        for setting in SETTINGS:
+            try:
+                found.append((self.trl(tokens, setting, seed=0, note=f" ({_name(setting)})").seconds, setting))
+            except subprocess.CalledProcessError as error:
+                failure = error
+                _say(f"trl ({_name(setting)}) does not run: {error.output.splitlines()[-1]}")
+        if not found:
+            raise failure
+        return min(found, key=lambda pair: pair[0])[1]
+
+    def ours(self, tokens: int, *, seed: int) -> Run:
+        """One process of `agents.grpo`: median seconds of a step, and of its parts."""
+        out = self._new_directory()
+        command = [sys.executable, "-m", "agents.grpo", *overrides(self.policy, out, tokens, self.steps, seed)]
+        peak = run_watched(command, env=environment(THREADS), log=out.with_suffix(".log"))
+        rows = [row for row in records.read_jsonl(out / "metrics.jsonl") if row["step"] > WARM_UP_STEPS]
+        _check_lengths("ours", [row["tokens"] for row in rows], tokens)
+        parts = {p: median(row["seconds"][p] for row in rows) for p in ("sample", "grade", "train", "total")}
+        return _told(f"grpo x{tokens}: ours", Run(seconds=parts["total"], peak_bytes=peak, details=parts))
+
+    def trl(self, tokens: int, setting: dict[str, str], *, seed: int, note: str = "") -> Run:
+        """One process of TRL's trainer: median seconds of a step."""
+        out = self._new_directory()
+        command = [
+            *(sys.executable, "-m", "benchmarks.perf.trl_grpo", "train", str(self.policy), str(out)),
+            *("--tokens", str(tokens), "--steps", str(self.steps + WARM_UP_STEPS), "--seed", str(seed)),
+            *("--attention", setting["attention"], "--experts", setting["experts"]),
+        ]
+        peak = run_watched(command, env=environment(THREADS), log=out.with_suffix(".log"))
+        report = json.loads((out / "report.json").read_text())
+        _check_lengths("trl", report["tokens"], tokens)
+        seconds = median(report["step_s"][WARM_UP_STEPS:])
+        return _told(f"grpo x{tokens}: trl{note}", Run(seconds=seconds, peak_bytes=peak))
+
+    def _new_directory(self) -> Path:
+        self._runs += 1
+        return self.work / f"run-{self._runs}"
+
+
+def overrides(policy: Path, out: Path, tokens: int, steps: int, seed: int) -> list[str]:
+    """What `agents.grpo` is told."""
+    weights = [f"env.reward.weights.{part}={weight}" for part, weight in WEIGHTS.items()]
+    return [
+        *("env=math", f"env.level={LEVEL}", *weights),
+        *("model=tiny", f"model.path={policy}", "model.dtype=float32", "device=cpu", f"threads={THREADS}"),
+        *(f"agent.steps={steps + WARM_UP_STEPS}", f"agent.prompts={PROMPTS}", f"agent.group={GROUP}"),
+        *(f"agent.max_new_tokens={tokens}", f"agent.min_new_tokens={tokens}", "agent.temperature=1.0"),
+        *(f"agent.lr={LR}", f"agent.betas=[{BETAS[0]},{BETAS[1]}]", "agent.weight_decay=0.0"),
+        *("agent.kl_coef=0.0", "agent.minibatches=1", "agent.skip_zero_advantage=false"),
+        *("eval.n=1", "eval.k=1", "eval.every=0", f"run.save_every={steps + WARM_UP_STEPS}"),
+        *(f"run.dir={out}", f"seed={seed}"),
+    ]
+
+
+def _check_lengths(side: str, counts: list[int], tokens: int) -> None:
+    wrong = {count for count in counts if count != PROMPTS * GROUP * tokens}
+    if wrong or not counts:
+        raise subprocess.CalledProcessError(
+            0, ["", side, ""], f"steps of {sorted(wrong)} tokens instead of {PROMPTS * GROUP * tokens}"
+        )
+
+
+def _name(setting: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in setting.items())
+
+
+def _told(what: str, run: Run) -> Run:
+    _say(f"{what}  {run.seconds:.3f} s a step, {run.peak_bytes / 1e6:.0f} MB")
+    return run
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+_Side = Callable[[int], Run]

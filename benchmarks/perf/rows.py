@@ -1,0 +1,191 @@
+"""A benchmark's result: one row a shape, as a table for people and as JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from r1env import records
+
+Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one subprocess of one side took."""
+
+    seconds: float
+    """Of one unit of work, for instance a training step."""
+    peak_bytes: int
+    """Largest resident memory of the process and all its children together."""
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Whatever else its side reports."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One shape of one benchmark. What was not measured is None."""
+
+    name: str
+    """The benchmark, or the op."""
+    shape: str
+    """Sizes as text."""
+    threads: int
+    """CPU threads given to each side."""
+    ours_s: float | None = None
+    """Median seconds of ours."""
+    peer: str | None = None
+    """Who is compared with."""
+    peer_s: float | None = None
+    """Median seconds of the peer."""
+    ratio: float | None = None
+    """peer_s / ours_s: above 1 we are faster."""
+    memory_ratio: float | None = None
+    """The peer's median peak memory / ours: above 1 we are smaller."""
+    error: str | None = None
+    """Why there are no figures."""
+    ours_s_range: Range | None = None
+    """Least and most over the repeats."""
+    peer_s_range: Range | None = None
+    """Least and most over the repeats."""
+    ratio_range: Range | None = None
+    """Least and most of the repeats' own ratios, each of neighbours in time."""
+    ours_peak_mb: float | None = None
+    """Median peak memory of ours, 10^6 bytes."""
+    peer_peak_mb: float | None = None
+    """Median peak memory of the peer, 10^6 bytes."""
+    repeats: int = 0
+    """Subprocesses a side."""
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What else is worth knowing, such as the peer's settings."""
+    machine: str = dataclasses.field(default_factory=lambda: machine())
+    """Where it was measured."""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
+    """Python and the distributions that matter."""
+
+
+def compare(
+    *, name: str, shape: str, threads: int, ours: Sequence[Run], peer: str, theirs: Sequence[Run], **more: Any
+) -> Row:
+    """A row from the repeats of both sides, medians and ranges.
+
+    Args:
+        name: The benchmark.
+        shape: Its sizes.
+        threads: Of each side.
+        ours: Our runs, in order of time.
+        peer: Who the others are.
+        theirs: Their runs, as many: the i-th ran right after our i-th.
+        **more: Further fields of the row.
+    """
+    ours_s, theirs_s = [r.seconds for r in ours], [r.seconds for r in theirs]
+    ratios = [b / a for a, b in zip(ours_s, theirs_s, strict=True)]
+    ours_peak, theirs_peak = median(r.peak_bytes for r in ours), median(r.peak_bytes for r in theirs)
+    return Row(
+        name=name,
+        shape=shape,
+        threads=threads,
+        ours_s=median(ours_s),
+        peer=peer,
+        peer_s=median(theirs_s),
+        ratio=median(theirs_s) / median(ours_s),
+        memory_ratio=theirs_peak / ours_peak,
+        ours_s_range=(min(ours_s), max(ours_s)),
+        peer_s_range=(min(theirs_s), max(theirs_s)),
+        ratio_range=(min(ratios), max(ratios)),
+        ours_peak_mb=ours_peak / 1e6,
+        peer_peak_mb=theirs_peak / 1e6,
+        repeats=len(ours),
+        **more,
+    )
+
+
+def machine() -> str:
+    """System, processor and usable cores in one line."""
+    found = records.hardware()
+    return f"{found['system']}, {found['processor']}, {found['cores']} cores"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what is measured, where installed."""
+    found = {"python": platform.python_version()}
+    for name in ("r1-gym", "torch", "transformers", "trl", "accelerate", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_json(rows: Sequence[Row], path: str | Path) -> None:
+    """The rows as a JSON list.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    records.write_json_atomic(path, list(rows))
+
+
+def write_csv(rows: Sequence[Row], path: str | Path) -> None:
+    """The rows as CSV under their field names; None is empty, mappings and ranges are JSON.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(f.name for f in dataclasses.fields(Row))
+    for row in rows:
+        plain = records.plain(row)
+        writer.writerow(json.dumps(v) if isinstance(v, (dict, list)) else v for v in plain.values())
+    records.write_atomic(path, text.getvalue())
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The rows as a table on stderr, with the machine and the versions below."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True, soft_wrap=True)
+    table = Table("benchmark", "shape", "ours", "peer", "ratio", "memory")
+    for row in rows:
+        if row.error is not None:
+            table.add_row(row.name, row.shape, "", row.peer, "", "", style="red")
+            continue
+        table.add_row(
+            row.name,
+            row.shape,
+            _seconds(row.ours_s, row.ours_s_range),
+            "" if row.peer is None else f"{row.peer}  {_seconds(row.peer_s, row.peer_s_range)}",
+            _times(row.ratio, row.ratio_range),
+            "" if row.memory_ratio is None else f"{row.ours_peak_mb:.0f} vs {row.peer_peak_mb:.0f} MB",
+        )
+    console.print(table)
+    for row in rows:
+        if row.error is not None:
+            console.print(f"{row.name} {row.shape}: {row.error}", style="red", markup=False, highlight=False)
+        for key, value in row.details.items():
+            console.print(f"{row.name} {row.shape}: {key}: {value}", markup=False, highlight=False)
+    if rows:
+        told = ", ".join(f"{name} {version}" for name, version in rows[0].versions.items())
+        console.print(f"{rows[0].threads} threads a side; {rows[0].machine}; {told}", markup=False, highlight=False)
+
+
+def _seconds(middle: float | None, limits: Range | None) -> str:
+    if middle is None:
+        return ""
+    return f"{middle:.3f} s" + (f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else "")
+
+
+def _times(middle: float | None, limits: Range | None) -> str:
+    if middle is None:
+        return ""
+    return f"{middle:.2f}×" + (f" ({limits[0]:.2f}–{limits[1]:.2f})" if limits else "")

@@ -1,0 +1,171 @@
+"""DeepSeekMoE: every token through the shared experts and the K routed experts it chooses.
+
+Sources: DeepSeekMoE (arXiv 2401.06066) § 3; DeepSeek-V3 (2412.19437) § 2.1.2 (sigmoid scores, a bias for
+choosing only, group-limited choice).
+Legend: N tokens, D model, I width of an expert, E experts, K chosen experts a token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import V3Config
+
+
+class MLP(nn.Module):
+    """A gated feed-forward network: down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
+        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] to [N, D]."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Gate(nn.Module):
+    """The router."""
+
+    e_score_correction_bias: Tensor
+
+    def __init__(self, config: V3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
+        self.register_buffer(
+            "e_score_correction_bias", torch.zeros(config.n_routed_experts, dtype=torch.float32)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Chooses experts for every token.
+
+        The correction bias steers the choice only; the weights are the plain scores (V3 report, eq. 16).
+
+        Args:
+            x: Normed hidden states [N, D].
+
+        Returns:
+            Weights float32 [N, K], and the experts' numbers int64 [N, K].
+        """
+        config = self.config
+        scores = F.linear(x.float(), self.weight.float()).sigmoid()
+        with torch.no_grad():
+            choice = scores + self.e_score_correction_bias
+            if config.topk_group < config.n_group:
+                # A group is judged by its two best experts; experts of other groups are out.
+                grouped = choice.unflatten(-1, (config.n_group, -1))
+                best = grouped.topk(2, dim=-1).values.sum(-1).topk(config.topk_group, dim=-1).indices
+                out = torch.ones_like(grouped[..., 0], dtype=torch.bool).scatter_(-1, best, False)
+                choice = grouped.masked_fill(out[..., None], float("-inf")).flatten(-2)
+            experts = choice.topk(config.num_experts_per_tok, dim=-1, sorted=False).indices
+        weights = scores.gather(-1, experts)
+        if config.norm_topk_prob:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        return weights * config.routed_scaling_factor, experts
+
+
+class Experts(nn.Module):
+    """The routed experts, stacked: `gate_up_proj` [E, 2I, D] and `down_proj` [E, D, I]."""
+
+    def __init__(self, config: V3Config) -> None:
+        super().__init__()
+        count, hidden, width = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(count, 2 * width, hidden))
+        self.down_proj = nn.Parameter(torch.empty(count, hidden, width))
+
+    def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """The weighted sum of each token's chosen experts, [N, D] to [N, D]."""
+        return _RoutedExperts.apply(x, weights.to(x.dtype), experts, self.gate_up_proj, self.down_proj)
+
+
+class MoE(nn.Module):
+    """Shared and routed experts of one layer."""
+
+    def __init__(self, config: V3Config) -> None:
+        super().__init__()
+        self.gate = Gate(config)
+        self.experts = Experts(config)
+        self.shared_experts = MLP(config.hidden_size, config.moe_intermediate_size * config.n_shared_experts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, D] to [N, D]."""
+        return self.experts(x, *self.gate(x)) + self.shared_experts(x)
+
+
+class _RoutedExperts(torch.autograd.Function):
+    """Sort (token, expert) pairs by expert, then one matrix product an expert on its contiguous rows.
+
+    By hand rather than by autograd, because then every product writes its slice of one buffer, forward and
+    backward alike, and only `x` and the pre-activations are kept. The routing weight multiplies an expert's
+    inner activation (width I) instead of its output (width D), which is the same sum.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor
+    ) -> Tensor:
+        chosen = experts.flatten()
+        order = torch.argsort(chosen, stable=True)  # pair numbers, expert by expert
+        token = order // experts.shape[1]
+        counts = torch.bincount(chosen, minlength=len(gate_up)).tolist()
+        weight = weights.flatten()[order, None]
+
+        pre = _products(x[token], gate_up.mT, counts)
+        gate, up = pre.chunk(2, dim=-1)
+        out = _products(F.silu(gate).mul_(up).mul_(weight), down.mT, counts)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order), device=order.device)
+        ctx.save_for_backward(x, weight, gate_up, down, pre, order, token, place)
+        ctx.counts, ctx.k = counts, experts.shape[1]
+        return _sum_pairs(out, place, ctx.k)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight, gate_up, down, pre, order, token, place = ctx.saved_tensors
+        counts = ctx.counts
+        gate, up = pre.chunk(2, dim=-1)
+        silu = F.silu(gate)
+        inner = silu * up
+        grad_out = grad[token]
+
+        grad_weighted = _products(grad_out, down, counts)
+        grad_down = _outer_products(grad_out, inner * weight, counts, down)
+        grad_weights = torch.empty_like(weight[:, 0])
+        grad_weights[order] = (grad_weighted * inner).sum(-1)
+        grad_inner = grad_weighted.mul_(weight)
+        grad_pre = torch.empty_like(pre)
+        torch.mul(grad_inner, silu, out=grad_pre[:, gate.shape[1] :])
+        grad_pre[:, : gate.shape[1]] = torch.ops.aten.silu_backward(grad_inner.mul_(up), gate)
+
+        grad_gate_up = _outer_products(grad_pre, x[token], counts, gate_up)
+        grad_x = _sum_pairs(_products(grad_pre, gate_up, counts), place, ctx.k)
+        return grad_x, grad_weights.view(-1, ctx.k), None, grad_gate_up, grad_down
+
+
+def _products(rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
+    """Each expert's rows times its matrix: [M, A] rows sorted by expert, [E, A, B] to [M, B]."""
+    out = rows.new_empty(len(rows), matrices.shape[-1])
+    for matrix, part, into in zip(matrices, rows.split(counts), out.split(counts)):
+        if len(part):
+            torch.mm(part, matrix, out=into)
+    return out
+
+
+def _outer_products(left: Tensor, right: Tensor, counts: list[int], like: Tensor) -> Tensor:
+    """Gradients of the experts' matrices: [M, A] and [M, B], sorted by expert, to [E, A, B]."""
+    out = torch.empty_like(like)
+    for a, b, into in zip(left.split(counts), right.split(counts), out):
+        torch.mm(a.T, b, out=into)
+    return out
+
+
+def _sum_pairs(rows: Tensor, place: Tensor, k: int) -> Tensor:
+    """Adds up each token's K rows of the sorted buffer: [N K, D] to [N, D]. A gather, so deterministic."""
+    return rows[place].unflatten(0, (-1, k)).sum(1)

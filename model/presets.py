@@ -1,0 +1,40 @@
+"""Ready-made policies."""
+
+from __future__ import annotations
+
+from model.config import V3Config
+from model.tokenizer import VOCAB_SIZE
+from model.v3 import V3Policy
+
+
+def tiny_config(vocab_size: int = VOCAB_SIZE) -> V3Config:
+    """A V3 policy of 1.0M parameters, 0.58M of them active: trains on a laptop, has every part of the big one.
+
+    Head and latent dimensions are some that vLLM's CPU build loads, too.
+    """
+    return V3Config(
+        vocab_size=vocab_size,
+        hidden_size=128,
+        intermediate_size=256,
+        moe_intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        kv_lora_rank=32,
+        q_lora_rank=64,
+        qk_nope_head_dim=16,
+        qk_rope_head_dim=16,
+        v_head_dim=32,
+        n_routed_experts=8,
+        n_shared_experts=1,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+        max_position_embeddings=4096,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+
+
+def tiny(seed: int, vocab_size: int = VOCAB_SIZE) -> V3Policy:
+    """The tiny policy with random weights."""
+    return V3Policy.fresh(tiny_config(vocab_size), seed)

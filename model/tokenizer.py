@@ -1,0 +1,82 @@
+"""A byte-level tokenizer with atomic tags, and the two functions through which all tokenizing goes.
+
+Every byte is a token, so that any Unicode text in any language round-trips with a vocabulary of a few
+hundred; the tags of the R1 format are one token each. Special tokens and chat template follow the released
+DeepSeek-R1 tokenizer: history keeps only what follows `</think>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from r1env.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜pad｜>"
+SPECIAL_TOKENS = (
+    BOS, EOS, PAD, "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>", "<answer>", "</answer>",
+)  # fmt: skip
+"""Their ids are their places: begin 0, end 1, padding 2, …"""
+
+VOCAB_SIZE = 288
+"""Specials, 256 bytes, and placeholders up to a multiple of 32, so that every row of the embedding has a name."""
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] }}"
+    "{% elif message['role'] == 'user' %}{{ '<｜User｜>' + message['content'] }}"
+    "{% else %}{{ '<｜Assistant｜>' + message['content'].split('</think>')[-1] + eos_token }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}"
+)
+
+
+def build() -> PreTrainedTokenizerFast:
+    """The byte-level tokenizer, `VOCAB_SIZE` entries, ready to be saved in Hugging Face format."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    names = [*SPECIAL_TOKENS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    names += [f"<｜place▁holder▁no▁{i}｜>" for i in range(VOCAB_SIZE - len(names))]
+    # A BPE model without merges leaves every byte a token of its own.
+    core = Tokenizer(models.BPE(vocab={name: i for i, name in enumerate(names)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, SPECIAL_TOKENS.index(BOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+
+
+def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message]) -> list[int]:
+    """Token ids of a prompt, ready to be continued by the policy.
+
+    Args:
+        tokenizer: Any Hugging Face tokenizer.
+        prompt: A text, read as it stands after the tokenizer's own begin-of-sequence token; or chat
+            messages, put through the tokenizer's chat template with the assistant's turn opened.
+    """
+    if isinstance(prompt, str):
+        return list(tokenizer(prompt)["input_ids"])
+    text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
+    """Text of sampled tokens: tags and other special tokens kept, end-of-sequence and padding left out."""
+    dropped = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    kept = [i for i in token_ids if i not in dropped]
+    return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -1,0 +1,407 @@
+"""`ReasoningEnv`: the base of every environment. One text in, one graded text out.
+
+An environment is a source of tasks and a grader of responses. An author writes two methods, `generate`
+(or `rows`) and `check`; everything else, from the split of train and held-out tasks to rewards and the
+Gymnasium interface, is given:
+
+    class ParityEnv(ReasoningEnv):
+        def generate(self, rng, level):
+            bits = "".join(rng.choice(["0", "1"], size=8))
+            return f"Is the number of ones in {bits} even or odd?", ["even", "odd"][bits.count("1") % 2], {}
+
+        def check(self, task, answer):
+            return answer.lower() == task.answer
+
+    def register():
+        r1env.register("acme/Parity-v0", "acme_parity:ParityEnv")
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+
+from r1env import prompts, rewards
+from r1env.errors import ConfigError, EnvError, GraderError, nearest
+from r1env.grading.extract import final_answer
+from r1env.rewards import RewardConfig
+from r1env.spaces import TextSpace
+from r1env.types import VERDICTS, Grade, Message, Task, Transcript, Verdict, task_id
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+Ingredients: TypeAlias = "tuple[str | Sequence[Message], Any, Mapping[str, Any]]"
+"""Question (one text, or chat messages), answer for the grader (JSON-able), facts for logs."""
+
+Judgement: TypeAlias = "bool | tuple[Verdict, str]"
+"""Whether an answer is right, or a verdict with one line of why."""
+
+MAX_INDEX = 2**63 - 1
+_MAX_DRAWS = 10_000
+_OPTIONS = ("task_id", "index", "split", "difficulty")
+
+
+def split_of(task_id: str, test_share: float = 0.2) -> Split:
+    """The split that a task belongs to, by its content hash: the same everywhere and for ever."""
+    return "test" if int(task_id[:13], 16) < test_share * 16**13 else "train"
+
+
+class ReasoningEnv(gym.Env[str, str]):
+    """A single-turn reasoning environment.
+
+    ## Observation space
+    The task's prompt as text; the empty text once the episode has ended.
+
+    ## Action space
+    The policy's whole response as text, tags included.
+
+    ## Rewards
+    The weighted sum of the parts in `r1env.rewards`: accuracy, format, tags.
+
+    ## Episode end
+    After one step.
+
+    ## Information
+    `reset`: `task_id`, `split`, `level`, `index`. `step`: `task_id`, `reward_parts`, `verdict`,
+    `extracted`, `detail`, `grader_version`. The right answer is in neither.
+
+    Args:
+        split: `train`, or `test` for held-out tasks. The two share no task.
+        level: A name out of `levels`, several names (drawn evenly), or None for the first.
+        reward: Preset and weights (`RewardConfig`, or a mapping of its fields).
+        render_mode: `ansi` for a text view of the episode, or None.
+
+    Raises:
+        ConfigError: an unknown split, level, preset, part or render mode.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+    grader_version: ClassVar[str] = "1"
+    """Raised by hand whenever a verdict could change, so that stored grades are never mixed."""
+    levels: ClassVar[tuple[str, ...]] = ()
+    """Named difficulty levels, the default first; empty where there is just one."""
+    test_share: ClassVar[float] = 0.2
+    """Share of a generator's tasks, by content hash, that is held out."""
+
+    def __init__(
+        self,
+        *,
+        split: Split = "train",
+        level: str | Sequence[str] | None = None,
+        reward: RewardConfig | Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        self.split: Split = _known_split(split)
+        self.active_levels = self._known_levels(level)
+        self.reward_config = RewardConfig.of(reward)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode {render_mode!r} does not exist; give 'ansi' or None")
+        self.render_mode = render_mode
+        self.observation_space = TextSpace()
+        self.action_space = TextSpace()
+        self._task: Task | None = None
+        self._played: tuple[str, Grade] | None = None
+
+    # What an author writes.
+
+    def generate(self, rng: np.random.Generator, level: str | None) -> Ingredients:
+        """Draws one task: question, answer, facts for logs. Must draw from `rng` only.
+
+        Args:
+            rng: The task's own generator.
+            level: One of `levels`; None where there are none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define generate() or rows()")
+
+    def rows(self, split: Split) -> Sequence[Ingredients] | None:
+        """All tasks of a split, for environments over a dataset; None for generators."""
+        return None
+
+    def check(self, task: Task, answer: str) -> Judgement:
+        """Whether an extracted answer is right. May raise `GraderError` where it cannot tell."""
+        raise NotImplementedError(f"{type(self).__name__} must define check()")
+
+    def extract(self, task: Task, response: str) -> str | None:
+        """The final answer of a response: its `<answer>` block or box, under preset r1 a phrase too."""
+        return final_answer(prompts.parse(response), preset=self.reward_config.preset)
+
+    def solve(self, task: Task) -> str | None:
+        """The right answer as a policy would write it; None where nobody knows one."""
+        return str(task.answer)
+
+    def reason(self, task: Task) -> str:
+        """The working that leads to the answer, for worked examples (`oracle`)."""
+        return "This answer comes with the task."
+
+    def warm_up(self) -> None:
+        """Loads what grading needs. A grading worker calls it before any deadline runs."""
+
+    # Tasks.
+
+    @property
+    def id(self) -> str:
+        """The registered id, e.g. `r1env/Math-v0`; the class name where made without the registry."""
+        return self.spec.id if self.spec is not None else type(self).__name__
+
+    def task(self, *, index: int, split: Split | None = None, level: str | Sequence[str] | None = None) -> Task:
+        """The task with this index: the same one on every machine and in every process (of one numpy).
+
+        A dataset's index is its row. A generator's index seeds a generator of its own, which draws until
+        the task's content hash lies in the split; so two indices may give the same task.
+
+        Args:
+            index: 0 ≤ index < `num_tasks(split)`, or any 63-bit integer for a generator.
+            split: The environment's own by default.
+            level: The environment's own by default.
+
+        Raises:
+            EnvError: an index out of range, or a level too small to hold a task of this split.
+        """
+        split = self.split if split is None else _known_split(split)
+        index = operator.index(index)
+        rows = self.rows(split)
+        if rows is not None:
+            if level is not None:
+                raise EnvError(f"level {level!r} was asked for, but this dataset has no levels; leave it out")
+            if not 0 <= index < len(rows):
+                raise EnvError(f"task index {index} does not exist; split {split!r} has 0 to {len(rows) - 1}")
+            return self._assemble(rows[index], split, None)
+        if not 0 <= index <= MAX_INDEX:
+            raise EnvError(f"task index {index} is out of range; give 0 to 2**63 - 1")
+        levels = self.active_levels if level is None else self._known_levels(level)
+        rng = np.random.default_rng(index)
+        drawn_level = levels[rng.integers(len(levels))] if levels else None
+        for _ in range(_MAX_DRAWS):
+            task = self._assemble(self.generate(rng, drawn_level), split, drawn_level)
+            if split_of(task.id, self.test_share) == split:
+                return task
+        raise EnvError(
+            f"{self.id}: no task of split {split!r} in {_MAX_DRAWS} draws of level {drawn_level!r}; "
+            f"the level has too few different tasks for test_share {self.test_share}"
+        )
+
+    def distinct_tasks(
+        self,
+        count: int,
+        *,
+        split: Split | None = None,
+        level: str | Sequence[str] | None = None,
+        start: int = 0,
+    ) -> list[Task]:
+        """The first `count` different tasks at the indices from `start` on, for evaluation sets.
+
+        Raises:
+            EnvError: the split holds fewer different tasks than that.
+        """
+        tasks: dict[str, Task] = {}
+        size = self.num_tasks(split)
+        # Coupon collector: all n of n tasks need about n·ln n draws; far beyond that, there are no more.
+        stop = start + 1_000 + 50 * count if size is None else size
+        for index in range(start, stop):
+            if len(tasks) >= count:
+                break
+            task = self.task(index=index, split=split, level=level)
+            tasks.setdefault(task.id, task)
+        if len(tasks) < count:
+            raise EnvError(
+                f"{count} different tasks were asked for, but split {split or self.split!r} of {self.id} "
+                f"gave only {len(tasks)}; ask for fewer, or add levels or data"
+            )
+        return list(tasks.values())
+
+    def ask(self, question: str, answer: Any) -> Task:
+        """A task typed by hand: a question with its right answer."""
+        return self._assemble((question, answer, {}), self.split, None)
+
+    def num_tasks(self, split: Split | None = None) -> int | None:
+        """Rows of a split; None for a generator, whose indices never end."""
+        rows = self.rows(self.split if split is None else _known_split(split))
+        return None if rows is None else len(rows)
+
+    def _assemble(self, ingredients: Ingredients, split: Split, level: str | None) -> Task:
+        question, answer, meta = ingredients
+        messages: tuple[Message, ...]
+        if isinstance(question, str):
+            messages = ({"role": "user", "content": question},)
+        else:
+            messages = tuple(dict(message) for message in question)
+        return Task(
+            id=task_id(self.id, messages, answer),
+            env=self.id,
+            messages=messages,
+            answer=answer,
+            meta={"level": level, **meta, "split": split},
+        )
+
+    def _known_levels(self, level: str | Sequence[str] | None) -> tuple[str, ...]:
+        if level is None:
+            return self.levels[:1]
+        names = (level,) if isinstance(level, str) else tuple(level)
+        if not names:
+            raise ConfigError("level is an empty list; name at least one level, or leave it out")
+        for name in names:
+            if not self.levels:
+                raise ConfigError(f"level {name!r} was asked for, but {type(self).__name__} has no levels")
+            if name not in self.levels:
+                raise ConfigError(f"level {name!r} does not exist{nearest(str(name), self.levels)}")
+        return names
+
+    # Grades.
+
+    def grade(self, task: Task, transcript: Transcript) -> Grade:
+        """Grades a response: the same path as `step`, without an episode.
+
+        Never raises on anything a policy can write. Where the environment itself fails, the verdict
+        is `unscorable`. It has no deadline of its own: `r1env.pool.GradingPool` adds one.
+
+        Args:
+            task: A task of this environment.
+            transcript: The response, or the conversation whose last assistant message it is.
+        """
+        started = time.perf_counter()
+        response = response_text(transcript)
+        extracted = None
+        verdict: Verdict
+        try:
+            extracted = self.extract(task, response)
+            if extracted is None or not extracted.strip():
+                verdict, detail = "no_answer", "no final answer in the response"
+            else:
+                verdict, detail = _judgement(self.check(task, extracted))
+        except GraderError as error:
+            verdict, detail = "unscorable", str(error)
+        except Exception as error:
+            # Only the type: the message of a foreign exception might quote the right answer.
+            verdict, detail = "unscorable", f"the grader failed with {type(error).__name__}"
+        return self.grade_as(
+            verdict, response, extracted=extracted, detail=detail, seconds=time.perf_counter() - started
+        )
+
+    def grade_as(
+        self, verdict: Verdict, transcript: Transcript, *, extracted: str | None, detail: str, seconds: float
+    ) -> Grade:
+        """The grade of a response whose verdict is settled: measures and weighs its parts."""
+        parsed = prompts.parse(response_text(transcript))
+        parts = rewards.measure(parsed, verdict, self.reward_config.preset)
+        scorable = verdict != "unscorable"
+        return Grade(
+            reward=rewards.compose(parts, self.reward_config.weights) if scorable else 0.0,
+            parts=parts,
+            verdict=verdict,
+            extracted=extracted,
+            detail=detail,
+            seconds=seconds,
+            grader_version=self.grader_version,
+        )
+
+    def oracle(self, task: Task) -> str | None:
+        """A whole response that is right and earns `reward_config.max_reward`; None where nobody knows one."""
+        answer = self.solve(task)
+        return None if answer is None else prompts.respond(self.reason(task), answer, self.reward_config.preset)
+
+    # Gymnasium.
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Starts an episode and returns the prompt.
+
+        Args:
+            seed: Seeds `np_random`, which draws the task's index where none is given.
+            options: Any of `task_id` (datasets only), `index`, `split`, `difficulty` (a level's name).
+
+        Raises:
+            EnvError: an unknown option, or a task that does not exist.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        for name in options:
+            if name not in _OPTIONS:
+                raise EnvError(f"reset has no option {name!r}{nearest(str(name), _OPTIONS)}")
+        split = _known_split(options.get("split") or self.split)
+        index = options.get("index")
+        if options.get("task_id") is not None:
+            index = self._index_of(options["task_id"], split)
+        elif index is None:
+            size = self.num_tasks(split)
+            index = int(self.np_random.integers(MAX_INDEX if size is None else size))
+        self._task = self.task(index=index, split=split, level=options.get("difficulty"))
+        self._played = None
+        info = {"task_id": self._task.id, "split": split, "level": self._task.meta["level"], "index": index}
+        return prompt_text(self._task), info
+
+    def _index_of(self, wanted: str, split: Split) -> int:
+        rows = self.rows(split)
+        if rows is None:
+            raise EnvError(f"task {wanted!r} cannot be looked up: {self.id} generates its tasks; give an index")
+        for index, row in enumerate(rows):
+            if self._assemble(row, split, None).id == wanted:
+                return index
+        raise EnvError(f"task {wanted!r} is not in split {split!r} of {self.id}; check the id and the split")
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Grades the response and ends the episode.
+
+        Raises:
+            EnvError: called before `reset` or after the episode's end.
+        """
+        if self._task is None:
+            raise EnvError("step was called before reset; call reset first")
+        if self._played is not None:
+            raise EnvError("step was called after the episode's end; call reset for another task")
+        grade = self.grade(self._task, action)
+        self._played = (action, grade)
+        info = {
+            "task_id": self._task.id,
+            "reward_parts": dict(grade.parts),
+            "verdict": grade.verdict,
+            "extracted": grade.extracted,
+            "detail": grade.detail,
+            "grader_version": grade.grader_version,
+        }
+        return "", grade.reward, True, False, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """The episode so far as text (`render_mode="ansi"`): prompt, response, verdict."""
+        if self.render_mode is None or self._task is None:
+            return None
+        lines = [prompt_text(self._task)]
+        if self._played is not None:
+            response, grade = self._played
+            lines += [response, f"{grade.verdict}, reward {grade.reward:g}: {grade.detail}"]
+        return "\n".join(lines)
+
+
+def prompt_text(task: Task) -> str:
+    """A task's messages as one text: the observation of `reset`."""
+    return "\n\n".join(message["content"] for message in task.messages)
+
+
+def response_text(transcript: Transcript) -> str:
+    """The response that a transcript ends with; empty where the assistant said nothing."""
+    if isinstance(transcript, str):
+        return transcript
+    spoken = [message["content"] for message in transcript if message["role"] == "assistant"]
+    return spoken[-1] if spoken else ""
+
+
+def _judgement(result: Judgement) -> tuple[Verdict, str]:
+    if isinstance(result, tuple):
+        verdict, detail = result
+        if verdict not in VERDICTS:
+            raise GraderError(f"check returned the verdict {verdict!r}{nearest(str(verdict), VERDICTS)}")
+        return verdict, detail
+    return ("correct", "the answer is right") if result else ("wrong", "the answer is not right")
+
+
+def _known_split(split: str) -> Split:
+    for known in SPLITS:
+        if split == known:
+            return known
+    raise ConfigError(f"split {split!r} does not exist{nearest(str(split), SPLITS)}")

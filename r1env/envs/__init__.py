@@ -1,0 +1,10 @@
+"""The environments that come along; `register` adds them exactly as a plugin adds its own."""
+
+from __future__ import annotations
+
+from r1env.registry import register as register_env
+
+
+def register() -> None:
+    """Registers the built-in environments."""
+    register_env("r1env/Math-v0", "r1env.envs.math:MathEnv")

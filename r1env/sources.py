@@ -1,0 +1,191 @@
+"""Datasets of questions and answers: a local file, or a dataset of the Hugging Face Hub.
+
+Formats, recognised by their columns:
+
+- GSM8K: `question`, and an `answer` whose last line is `#### 72`;
+- MATH: `problem`, with `answer`, or with a `solution` that ends in a box;
+- anything else with `columns={"question": …, "answer": …}`.
+
+Local files may be .jsonl, .json (a list of objects) or .csv, each also as .gz.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from r1env.errors import DataError, nearest
+from r1env.grading.exact import parse_number
+from r1env.grading.extract import last_box
+
+SUFFIXES = (".jsonl", ".json", ".csv")
+_META = ("level", "difficulty", "subject", "type", "unique_id")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One question with its gold answer."""
+
+    question: str
+    """The text that the policy reads."""
+    answer: str
+    """The gold answer, without the dataset's working."""
+    meta: Mapping[str, Any]
+    """Row number, and the dataset's own level and subject where it has them."""
+
+
+def load(source: str, *, split: str, columns: Mapping[str, str] | None = None) -> tuple[list[Row], bool]:
+    """Reads a split of a dataset.
+
+    Args:
+        source: A file, a directory with `train` and `test` files, or a hub name such as
+            `openai/gsm8k`, with a configuration as `openai/gsm8k:main` and a revision as `…@commit`.
+        split: `train` or `test`.
+        columns: Which columns hold `question` and `answer`; None to go by the known formats.
+
+    Returns:
+        The rows, and whether the source itself has splits. Without, the rows are all there are, and the
+        caller divides them.
+
+    Raises:
+        DataError: nothing there, unreadable, empty, a missing column, or an answer nobody can grade.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _rows(_read_file(_file_of_split(path, split)), source, columns), True
+    if path.exists() or _looks_like_a_path(source):
+        return _rows(_read_file(path), source, columns), False
+    records, has_splits = _read_hub(source, split)
+    return _rows(records, source, columns), has_splits
+
+
+def _looks_like_a_path(source: str) -> bool:
+    name = source.removesuffix(".gz")
+    return source.startswith((".", "/", "~")) or name.endswith(SUFFIXES) or source.count("/") > 1
+
+
+def _file_of_split(directory: Path, split: str) -> Path:
+    for suffix in SUFFIXES:
+        for path in (directory / f"{split}{suffix}", directory / f"{split}{suffix}.gz"):
+            if path.exists():
+                return path
+    present = ", ".join(sorted(path.name for path in directory.iterdir())[:8]) or "nothing"
+    raise DataError(
+        f"{directory} holds no {split}.jsonl (nor .json, .csv, .gz), only {present}; name a file instead"
+    )
+
+
+def _read_file(path: Path) -> list[dict[str, Any]]:
+    kind = Path(path.name.removesuffix(".gz")).suffix
+    if kind not in SUFFIXES:
+        raise DataError(
+            f"{path}: files of kind {kind or 'unknown'!r} are not read; give one of {', '.join(SUFFIXES)}"
+        )
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; check the path") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}; check that it is whole and UTF-8") from error
+    if kind == ".csv":
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    if kind == ".jsonl":
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        return [_json_object(line, f"{path} line {number}") for number, line in lines]
+    try:
+        records = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"{path} holds {type(records).__name__}; a .json file must be a list of objects")
+    return records
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON: {error}; fix or remove the line") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{where} is a JSON {type(record).__name__}; each line must be an object")
+    return record
+
+
+def _read_hub(source: str, split: str) -> tuple[list[dict[str, Any]], bool]:
+    import datasets  # heavy: only where a hub name is really used
+
+    name, _, revision = source.partition("@")
+    name, _, config = name.partition(":")
+    try:
+        loaded = datasets.load_dataset(name, config or None, revision=revision or None)
+    except Exception as error:  # the hub client raises a dozen kinds, from requests' to its own
+        first_line = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"dataset {source!r} could not be loaded from the hub ({type(error).__name__}: {first_line}); "
+            "check the name, or download it and give the path of a .jsonl file"
+        ) from error
+    if split in loaded:
+        return [dict(record) for record in loaded[split]], "train" in loaded and "test" in loaded
+    return [dict(record) for part in loaded.values() for record in part], False
+
+
+def _rows(records: Sequence[Mapping[str, Any]], source: str, columns: Mapping[str, str] | None) -> list[Row]:
+    if not records:
+        raise DataError(f"{source} holds no rows; give a dataset with at least one")
+    question, answer, kind = _columns(records[0], source, columns)
+    rows = []
+    for number, record in enumerate(records):
+        where = f"{source} row {number}"
+        for column in (question, answer):
+            if record.get(column) is None:
+                raise DataError(f"{where} has no {column!r}{nearest(column, [str(key) for key in record])}")
+        gold = _gold(str(record[answer]), kind, where)
+        meta = {key: record[key] for key in _META if isinstance(record.get(key), (str, int, float))}
+        rows.append(Row(str(record[question]).strip(), gold, {"row": number, **meta}))
+    return rows
+
+
+def _columns(record: Mapping[str, Any], source: str, columns: Mapping[str, str] | None) -> tuple[str, str, str]:
+    """Names of the question's and the answer's columns, and how the answer is written."""
+    present = [str(key) for key in record]
+    if columns is not None:
+        if set(columns) != {"question", "answer"}:
+            raise DataError(f"columns has the keys {sorted(columns)}; give exactly 'question' and 'answer'")
+        for column in columns.values():
+            if column not in present:
+                raise DataError(f"{source} has no column {column!r}; it has {', '.join(present)}")
+        return columns["question"], columns["answer"], _answer_kind(str(record[columns["answer"]]))
+    if "question" in record and "answer" in record:
+        return "question", "answer", _answer_kind(str(record["answer"]))
+    if "problem" in record and "answer" in record:
+        return "problem", "answer", "plain"
+    if "problem" in record and "solution" in record:
+        return "problem", "solution", "boxed"
+    raise DataError(
+        f"{source} has the columns {', '.join(present)}, none of the known formats; "
+        "say which to use: columns={question: …, answer: …}"
+    )
+
+
+def _answer_kind(answer: str) -> str:
+    return "hashes" if "####" in answer else "plain"
+
+
+def _gold(answer: str, kind: str, where: str) -> str:
+    gold: str | None = answer.strip()
+    if kind == "hashes":
+        gold = answer.rpartition("####")[2].strip() if "####" in answer else None
+        if gold is not None and parse_number(gold) is None:
+            gold = None
+    elif kind == "boxed":
+        gold = last_box(answer)
+    if not gold:
+        raise DataError(f"{where} has no answer that can be graded: {answer[-80:]!r}; fix or remove the row")
+    return gold

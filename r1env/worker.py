@@ -1,0 +1,67 @@
+"""The child process of a `GradingPool`: reads batches of work, streams one result line a grade.
+
+Input (from the pool, trusted): pickles, first the setup, then batches of (task, transcript).
+Output: one JSON line a message. The pool never unpickles what comes out of a process that has handled
+a policy's text.
+
+The environment grades on the main thread. Standard output is moved away first, so that a chatty library
+cannot corrupt the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pickle
+import signal
+import sys
+from typing import IO, Any
+
+from r1env.errors import R1Error
+from r1env.registry import EnvSpec
+
+
+def main() -> None:
+    """Serves the pool at standard input and output until it closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone, or has closed the pool
+        _serve(requests, replies)
+    os._exit(0)  # nothing here needs Python's slow shutdown
+
+
+def _serve(requests: IO[bytes], replies: int) -> None:
+    spec: EnvSpec
+    spec, deadline_s = pickle.load(requests)
+    try:
+        env = spec.make()
+        env.warm_up()
+    except R1Error as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(1)
+    _send(replies, {"ready": True, "cpu_s": _cpu_seconds()})
+    while True:
+        for task, transcript in pickle.load(requests):
+            # Should the parent die meanwhile, the kernel ends this process even inside C code.
+            signal.setitimer(signal.ITIMER_REAL, 2 * deadline_s + 1)
+            grade = env.grade(task, transcript)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _send(replies, {"grade": dataclasses.asdict(grade), "cpu_s": _cpu_seconds()})
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of those that it has waited for, as the pool reads it at the end."""
+    return sum(os.times()[:4])
+
+
+def _send(descriptor: int, message: dict[str, Any]) -> None:
+    line = memoryview(json.dumps(message).encode() + b"\n")
+    while line:
+        line = line[os.write(descriptor, line) :]
