@@ -103,7 +103,9 @@ def checked(composed: DictConfig, schema: type[C]) -> C:
 
 def _one_line(error: Exception, command: str) -> str:
     text = str(error)
-    if found := re.search(r"Could not find '([^']+)/([^/']+)'\s+Available options in '[^']+':((?:\s+\S+)+)", text):
+    if found := re.search(
+        r"Could not find '([^']+)/([^/']+)'\s+Available options in '[^']+':((?:\s+\S+)+)", text
+    ):
         group, option, options = found[1], found[2], found[3].split()
         return f"{group}={option}: no such option{nearest(option, options)}"
     if found := re.search(r"Could not override '([^']+)'", text):
@@ -111,7 +113,13 @@ def _one_line(error: Exception, command: str) -> str:
     if found := re.search(r"You must specify '([^']+)'", text):
         return f"{found[1]} must be given: add {found[1]}=VALUE"
     first = text.splitlines()[0] if text else type(error).__name__
-    if "Error parsing override" in text or "token recognition" in text or "mismatched input" in text or "no viable" in text or "extraneous" in text:
+    if (
+        "Error parsing override" in text
+        or "token recognition" in text
+        or "mismatched input" in text
+        or "no viable" in text
+        or "extraneous" in text
+    ):
         return f"cannot read an override as KEY=VALUE: {first} (quote values that hold = , [ ] {{ }} or spaces)"
     return first
 

@@ -65,7 +65,9 @@ def from_rollout(rollout: Rollout, advantage: float) -> Sample:
     )
 
 
-def batches(groups: Sequence[Sequence[Sample]], *, micro_tokens: int, device: torch.device | str) -> list[Batch]:
+def batches(
+    groups: Sequence[Sequence[Sample]], *, micro_tokens: int, device: torch.device | str
+) -> list[Batch]:
     """Cut groups into batches of at most `micro_tokens` tokens, alike in length.
 
     Args:

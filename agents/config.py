@@ -7,7 +7,7 @@ value of the wrong type is an error before anything starts. What a value means i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from r1env.errors import ConfigError, nearest
 
@@ -35,11 +35,11 @@ class EnvConfig:
     """A registered environment and its arguments; None leaves the environment's own default."""
 
     id: str
-    source: Optional[str] = None
-    test_source: Optional[str] = None
-    columns: Optional[dict[str, str]] = None
+    source: str | None = None
+    test_source: str | None = None
+    columns: dict[str, str] | None = None
     level: Any = None
-    extraction: Optional[str] = None
+    extraction: str | None = None
     reward: RewardConfig = field(default_factory=RewardConfig)
     args: dict[str, Any] = field(default_factory=dict)
 
@@ -72,8 +72,9 @@ class ModelConfig:
     """Which policy."""
 
     name: str
-    path: Optional[str] = None
+    path: str | None = None
     dtype: str = "float32"
+    warmup: list[str] = field(default_factory=list)
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class PromptConfig:
     """How a task becomes the policy's input (r1env.prompts)."""
 
     style: str = "chat"
-    system: Optional[str] = None
+    system: str | None = None
     instruction: str = ""
     examples: list[dict[str, str]] = field(default_factory=list)
 
@@ -122,7 +123,7 @@ class LoggerConfig:
 class RunConfig:
     """The run directory."""
 
-    dir: Optional[str] = None
+    dir: str | None = None
     save_every: int = 20
     sample_every: int = 10
     rollouts_logged: int = 8
@@ -142,6 +143,7 @@ class GRPOAgentConfig:
     prompts: int
     group: int
     max_new_tokens: int
+    min_new_tokens: int
     temperature: float
     lr: float
     warmup_steps: int
@@ -168,6 +170,12 @@ class GRPOAgentConfig:
             _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
         for key in ("warmup_steps", "weight_decay", "advantage_eps", "clip_low", "clip_high", "kl_coef"):
             _at_least(f"agent.{key}", getattr(self, key), 0)
+        _at_least("agent.min_new_tokens", self.min_new_tokens, 0)
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ConfigError(
+                f"agent.min_new_tokens={self.min_new_tokens}: must be at most "
+                f"agent.max_new_tokens={self.max_new_tokens}"
+            )
         if self.minibatches > self.prompts:
             raise ConfigError(
                 f"agent.minibatches={self.minibatches}: a minibatch holds whole groups, so at most "
@@ -184,12 +192,12 @@ class GRPOEvalConfig:
     every: int
     n_during: int
     k_during: int
-    max_new_tokens: Optional[int]
+    max_new_tokens: int | None
     levels: list[str]
     n_level: int
     k_level: int
     probes: list[dict[str, str]]
-    extraction: Optional[str]
+    extraction: str | None
 
     def __post_init__(self) -> None:
         for key in ("n", "k", "n_during", "k_during", "n_level", "k_level", "max_new_tokens"):
@@ -211,7 +219,7 @@ class GRPOConfig:
     eval: GRPOEvalConfig
     seed: int = 0
     device: str = "auto"
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         _check_common(self)
@@ -266,7 +274,7 @@ class SFTEvalConfig:
     k: int
     max_new_tokens: int
     temperature: float
-    extraction: Optional[str]
+    extraction: str | None
 
     def __post_init__(self) -> None:
         for key in ("k", "max_new_tokens"):
@@ -290,7 +298,7 @@ class SFTConfig:
     eval: SFTEvalConfig
     seed: int = 0
     device: str = "auto"
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         _check_common(self)

@@ -57,26 +57,24 @@ class Evaluator:
     seed: int
     """The same before and after, so that a difference is the policy's."""
 
-    def run(self, tasks: Sequence[Task], k: int, advance: Callable[[int], None] = lambda n: None) -> dict[str, Any]:
+    def run(
+        self, tasks: Sequence[Task], k: int, advance: Callable[[int], None] = lambda n: None
+    ) -> dict[str, Any]:
         """Sample k completions for each task and summarise; `advance` hears of each chunk's task count."""
         params = SamplingParams(max_new_tokens=self.max_new_tokens, temperature=self.temperature, n=k)
         per_chunk = max(1, CHUNK // k)
         rollouts: list[list[Rollout]] = []
         for start in range(0, len(tasks), per_chunk):
             chunk = tasks[start : start + per_chunk]
-            rollouts += self._play(chunk, params, self.seed + start)
+            rollouts += play(chunk, self, params, seed=self.seed + start)[0]
             advance(len(chunk))
         return summarise(rollouts, k)
 
     def greedy(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Each task's most likely answer, with its verdict."""
         params = SamplingParams(max_new_tokens=self.max_new_tokens, temperature=0.0, n=1)
-        groups = self._play(tasks, params, self.seed) if tasks else []
+        groups = play(tasks, self, params, seed=self.seed)[0] if tasks else []
         return [{"text": r.completion.text, "verdict": r.grade.verdict} for (r,) in groups]
-
-    def _play(self, tasks: Sequence[Task], params: SamplingParams, seed: int) -> list[list[Rollout]]:
-        shared = dict(engine=self.engine, tokenizer=self.tokenizer, pool=self.pool, prompt=self.prompt)
-        return play(tasks, params=params, seed=seed, **shared)[0]
 
 
 def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
@@ -94,7 +92,9 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     return {
         "pass_at_1": interval.mean if interval else None,
         "pass_at_1_ci95": [interval.low, interval.high] if interval else None,
-        "pass_at_k": float(np.mean([stats.pass_at_k(len(s), sum(s), k_scored) for s in scored if s])) if means else None,
+        "pass_at_k": float(np.mean([stats.pass_at_k(len(s), sum(s), k_scored) for s in scored if s]))
+        if means
+        else None,
         "k": k,
         "format": float(np.mean(formats)) if formats else None,
         "mean_tokens": float(np.mean([len(r.completion.token_ids) for r in flat])),

@@ -30,99 +30,99 @@ if TYPE_CHECKING:
     import torch
 
     from agents.collate import Batch, Sample
+    from agents.run import Run
     from agents.setup import Parts
 
 
 def train(cfg: GRPOConfig) -> Path:
     """Run or resume a training; returns the run directory."""
-    # heavy imports here, so that --help answers at once
+    # torch and what needs it is imported within functions, so that --help answers at once
+    from agents.run import Run
+    from agents.setup import parts
+
+    sampling = {
+        "temperature": cfg.agent.temperature,
+        "max_new_tokens": cfg.eval.max_new_tokens or cfg.agent.max_new_tokens,
+    }
+    with Run.open("grpo", cfg) as run:
+        if not run.finished:
+            with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
+                learn(cfg, run, p)
+    return run.path
+
+
+def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
+    """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
     import torch
 
     from agents import loggers, optim, progress, rollout
     from agents.advantage import group_advantages
     from agents.collate import from_rollout
     from agents.measure import Measurement
-    from agents.run import Run, new_run_dir
-    from agents.setup import file_inputs, parts
+    from agents.setup import file_inputs
     from model.engine import SamplingParams
 
-    agent = cfg.agent
-    run = Run(Path(cfg.run.dir) if cfg.run.dir else new_run_dir("grpo", cfg.env.id), cfg)
-    if run.finished:
-        progress.say(f"{run.path} is finished; nothing to do (choose another run.dir to train again)")
-        return run.path
-    started = time.perf_counter()
-    sampling = dict(
-        temperature=agent.temperature, max_new_tokens=cfg.eval.max_new_tokens or agent.max_new_tokens
+    agent, started = cfg.agent, time.perf_counter()
+    optimizer = optim.adamw(p.policy, agent)
+    reference = _reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
+    resumed = run.resume(p.policy, optimizer)
+    p.engine.load_weights(p.policy, run.step)
+    logger = loggers.build(run)
+    measurement = Measurement(cfg.eval, p.env, p.evaluator)
+    stream = rollout.TaskStream(p.env, "train", cfg.seed)
+    params = SamplingParams(
+        max_new_tokens=agent.max_new_tokens,
+        min_new_tokens=agent.min_new_tokens,
+        temperature=agent.temperature,
+        n=agent.group,
     )
-    with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
-        optimizer = optim.adamw(p.policy, agent)
-        reference = _reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
-        resumed = run.resume(p.policy, optimizer)
-        p.engine.load_weights(p.policy, run.step)
-        logger = loggers.build(run)
-        measurement = Measurement(cfg.eval, p.env, p.evaluator)
-        stream = rollout.TaskStream(p.env, "train", cfg.seed)
-        params = SamplingParams(
-            max_new_tokens=agent.max_new_tokens, temperature=agent.temperature, n=agent.group
-        )
-        if not resumed:
-            run.notes["before"] = measurement.full("before training")
-            run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
-            run.save(0, p.policy, optimizer)
+    if not resumed:
+        run.notes["before"] = measurement.full("before training")
+        run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
+        run.save(0, p.policy, optimizer)
 
-        with progress.phase("GRPO", agent.steps, done=run.step) as advance:
-            for step in range(run.step + 1, agent.steps + 1):
-                start = time.perf_counter()
-                tasks_P = stream.take((step - 1) * agent.prompts, agent.prompts)
-                rollouts_PG, seconds = rollout.play(
-                    tasks_P,
-                    engine=p.engine,
-                    tokenizer=p.tokenizer,
-                    pool=p.pool,
-                    prompt=p.prompt,
-                    params=params,
-                    seed=rollout.step_seed(cfg.seed, step),
-                )
-                rewards_PG = torch.tensor([[r.grade.reward for r in group] for group in rollouts_PG])
-                scorable_PG = torch.tensor(
-                    [[r.grade.verdict != "unscorable" for r in group] for group in rollouts_PG]
-                )
-                advantages_PG = group_advantages(
-                    rewards_PG, scorable_PG, deviation=agent.deviation, eps=agent.advantage_eps
-                ).tolist()
-                samples_PG = [
-                    [from_rollout(r, a) for r, a, ok in zip(*row) if ok]
-                    for row in zip(rollouts_PG, advantages_PG, scorable_PG.tolist())
-                ]
-                lr = agent.lr * optim.warmup(step, agent.warmup_steps)
-                optim.set_lr(optimizer, lr)
-                trained = time.perf_counter()
-                losses = update(p, reference, optimizer, samples_PG, cfg)
-                p.engine.load_weights(p.policy, step)
+    with progress.phase("GRPO", agent.steps, done=run.step) as advance:
+        for step in range(run.step + 1, agent.steps + 1):
+            start = time.perf_counter()
+            tasks_P = stream.take((step - 1) * agent.prompts, agent.prompts)
+            rollouts_PG, seconds = rollout.play(tasks_P, p, params, seed=rollout.step_seed(cfg.seed, step))
+            rewards_PG = torch.tensor([[r.grade.reward for r in group] for group in rollouts_PG])
+            scorable_PG = torch.tensor(
+                [[r.grade.verdict != "unscorable" for r in group] for group in rollouts_PG]
+            )
+            advantages_PG = group_advantages(
+                rewards_PG, scorable_PG, deviation=agent.deviation, eps=agent.advantage_eps
+            ).tolist()
+            samples_PG = [
+                [from_rollout(r, a) for r, a in zip(*row) if r.grade.verdict != "unscorable"]
+                for row in zip(rollouts_PG, advantages_PG)
+            ]
+            update_start = time.perf_counter()
+            lr = agent.lr * optim.warmup(step, agent.warmup_steps)
+            optim.set_lr(optimizer, lr)
+            losses = update(p, reference, optimizer, samples_PG, cfg)
+            p.engine.load_weights(p.policy, step)
 
-                now = time.perf_counter()
-                row = {"step": step, "lr": lr, **rollout.summary(rollouts_PG), **losses}
-                row["seconds"] = {**seconds, "train": now - trained, "total": now - start}
-                if cfg.eval.every and step % cfg.eval.every == 0 and step < agent.steps:
-                    row["eval"] = measurement.during()
-                records = rollout.sampled_records(rollouts_PG, advantages_PG, step, cfg.run.rollouts_logged)
-                run.log(row, records)
-                logger.log(row)
-                advance(note=f"reward {row['reward'] or 0:.2f}, {row['length']:.0f} tokens")
-                if records and step % cfg.run.sample_every == 0:
-                    progress.show_rollout(records[step // cfg.run.sample_every % len(records)])
-                if step % cfg.run.save_every == 0 or step == agent.steps:
-                    run.save(step, p.policy, optimizer)
-                run.stop_if_asked(step, p.policy, optimizer)
+            now = time.perf_counter()
+            row = {"step": step, "lr": lr, **rollout.summary(rollouts_PG), **losses}
+            row["seconds"] = {**seconds, "train": now - update_start, "total": now - start}
+            if cfg.eval.every and step % cfg.eval.every == 0 and step < agent.steps:
+                row["eval"] = measurement.during()
+            shown = rollout.sampled_records(rollouts_PG, advantages_PG, step, cfg.run.rollouts_logged)
+            run.log(row, shown)
+            logger.log(row)
+            advance(note=f"reward {row['reward'] or 0:.2f}, {row['length']:.0f} tokens")
+            if shown and step % cfg.run.sample_every == 0:
+                progress.show_rollout(shown[step // cfg.run.sample_every % len(shown)])
+            if step % cfg.run.save_every == 0 or step == agent.steps:
+                run.save(step, p.policy, optimizer)
+            run.stop_if_asked(step, p.policy, optimizer)
 
-        after = measurement.full("after training")
-        metrics = measurement.metrics(run.notes["before"], after, note=_note(cfg))
-        metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
-        metrics["seconds_this_process"] = time.perf_counter() - started
-        run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.model.path))
-        logger.close()
-    return run.path
+    metrics = measurement.metrics(run.notes["before"], measurement.full("after training"), note=_note(cfg))
+    metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
+    metrics["seconds_this_process"] = time.perf_counter() - started
+    run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.model.path))
+    logger.close()
 
 
 def update(
@@ -177,7 +177,8 @@ def update(
     return {
         "loss": loss_sum,
         "grad_norm": sum(norms) / len(norms),
-        "entropy": -sum(sampled) / max(1, len(sampled)),  # of the sampled tokens: unbiased, and no group is missing
+        "entropy": -sum(sampled)
+        / max(1, len(sampled)),  # of the sampled tokens: unbiased, and no group is missing
         "kl": kl_sum / max(1, trained) if reference is not None else None,
         "clip_share": clipped_sum / max(1, trained),
         "logprob_gap": gap,

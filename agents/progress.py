@@ -9,7 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 console = Console(stderr=True, soft_wrap=True)
@@ -64,7 +71,9 @@ def show_rollout(row: dict[str, Any]) -> None:
     body.append("\n" + _short(row["completion"]))
     colour = {"correct": "green", "unscorable": "yellow"}.get(row["verdict"], "red")
     title = f"step {row['step']} · {row['verdict']} · reward {row['reward']:.2f}"
-    console.print(Panel(body, title=title, title_align="left", border_style=colour, width=min(100, console.width)))
+    console.print(
+        Panel(body, title=title, title_align="left", border_style=colour, width=min(100, console.width))
+    )
 
 
 def metrics_line(name: str, metrics: dict[str, Any]) -> str:

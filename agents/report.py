@@ -2,7 +2,7 @@
 
 `write_report` reads what a run directory holds (`metrics.jsonl`, `rollouts.jsonl`, `config.yaml`,
 `manifest.json`; any of them may be missing), thins it to what a browser shows with ease, and sets it as JSON
-into `report.html` beside this file, with `report.css`, `report_charts.js` and `report.js` inline.
+into `report.html` beside this file, with `report.css` and the three scripts inline.
 
 Completions are untrusted text. The JSON is pure ASCII without a `<`, so that nothing in it can end its
 script element; the script makes text nodes only, never markup; and the page's content security policy admits
@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import itertools
 import json
 import math
 import shlex
@@ -71,16 +72,18 @@ def collect(run_dir: Path, manifest: records.Manifest | None = None) -> dict[str
     Returns:
         `name`, `finished`, `steps`, `result` (figures before and after, levels, probe, note), `metrics`
         (`Columns`), `evals`, `rollouts`, `made` (command, seed, commit, versions, hardware, date), `config`, and
-        `remarks`: sentences about what was left out.
+        `remarks`: sentences about what was left out, by section.
 
     Raises:
         RunError: a file is damaged.
     """
-    remarks: list[str] = []
+    remarks: dict[str, list[str]] = {"curves": [], "rollouts": []}
     found = records.plain(manifest) if manifest else _read_manifest(run_dir / records.MANIFEST)
     rows = _by_step(_read(run_dir / "metrics.jsonl"))
-    columns = _columns(rows, remarks)
-    evals = [{"step": row["step"], **_figures(row["eval"])} for row in rows if isinstance(row.get("eval"), dict)]
+    columns = _columns(rows, remarks["curves"])
+    evals = [
+        {"step": row["step"], **_figures(row["eval"])} for row in rows if isinstance(row.get("eval"), dict)
+    ]
     config = run_dir / "config.yaml"
     return {
         "name": run_dir.resolve().name,
@@ -89,9 +92,9 @@ def collect(run_dir: Path, manifest: records.Manifest | None = None) -> dict[str
         "seconds": _total(columns.get("seconds.total")),
         "tokens": _total(columns.get("tokens")),
         "result": _result((found or {}).get("metrics") or {}),
-        "metrics": _thinned(columns, remarks),
+        "metrics": _thinned(columns, remarks["curves"]),
         "evals": [evals[i] for i in _spread(len(evals), MAX_POINTS)],
-        "rollouts": _rollouts(run_dir / "rollouts.jsonl", remarks),
+        "rollouts": _rollouts(run_dir / "rollouts.jsonl", remarks["rollouts"]),
         "made": _made(found or {}),
         "config": config.read_text(encoding="utf-8", errors="replace") if config.exists() else None,
         "remarks": remarks,
@@ -100,11 +103,11 @@ def collect(run_dir: Path, manifest: records.Manifest | None = None) -> dict[str
 
 def render(data: Mapping[str, Any]) -> str:
     """The page as HTML text, from what `collect` returned."""
-    template, style, charts, page = (
+    template, style, *scripts = (
         Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("report.html", "report.css", "report_charts.js", "report.js")
+        for name in ("report.html", "report.css", "report_charts.js", "report_rollouts.js", "report.js")
     )
-    script = charts + page
+    script = "".join(scripts)
     return Template(template).substitute(
         title=html.escape(f"{data['name']} · run report").encode("ascii", "xmlcharrefreplace").decode(),
         style=style,
@@ -161,7 +164,9 @@ def _result(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _made(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    made = {key: manifest.get(key) for key in ("command", "seed", "git_commit", "created", "versions", "hardware")}
+    made = {
+        key: manifest.get(key) for key in ("command", "seed", "git_commit", "created", "versions", "hardware")
+    }
     if isinstance(made["command"], list):
         made["command"] = shlex.join(made["command"])
     return made
@@ -212,9 +217,11 @@ def _thinned(columns: Columns, remarks: list[str]) -> Columns:
     steps = len(columns["step"])
     points = min(steps, MAX_POINTS)
     if points < steps:
-        remarks.append(f"The curves draw {steps:,} steps as {points:,} points, each the mean of neighbouring steps.")
+        remarks.append(
+            f"The curves draw {steps:,} steps as {points:,} points, each the mean of neighbouring steps."
+        )
     edges = [i * steps // points for i in range(points + 1)] if points else [0]
-    spans = [slice(*edge) for edge in zip(edges[:-1], edges[1:])]
+    spans = [slice(*edge) for edge in itertools.pairwise(edges)]
     thinned = {name: [_mean(values[span]) for span in spans] for name, values in columns.items()}
     return {**thinned, "step": [columns["step"][span.stop - 1] for span in spans]}
 
@@ -247,7 +254,9 @@ def _rollouts(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
     mean_size = min(2 * MAX_TEXT, path.stat().st_size / len(rows)) if rows else 1
     kept = _spread(len(rows), min(MAX_ROLLOUTS, int(MAX_CHARACTERS / mean_size)))
     if len(kept) < len(rows):
-        remarks.append(f"Of {len(rows):,} recorded rollouts {len(kept):,} are here, evenly spaced over the run.")
+        remarks.append(
+            f"Of {len(rows):,} recorded rollouts {len(kept):,} are here, evenly spaced over the run."
+        )
     shown = [{**rows[i], **{key: _cut(rows[i].get(key)) for key in ("prompt", "completion")}} for i in kept]
     if any(row[key] != rows[i].get(key) for i, row in zip(kept, shown) for key in ("prompt", "completion")):
         remarks.append(f"The middle of prompts and completions over {MAX_TEXT:,} characters is left out.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,7 +33,9 @@ class TaskStream:
 
     def take(self, position: int, count: int) -> list[Task]:
         """Tasks `position … position + count - 1` of the order."""
-        return [self._env.task(split=self._split, index=self._index(i)) for i in range(position, position + count)]
+        return [
+            self._env.task(split=self._split, index=self._index(i)) for i in range(position, position + count)
+        ]
 
     def _index(self, position: int) -> int:
         if self._size is None:
@@ -54,15 +56,17 @@ def encode(tokenizer: Any, tasks: Sequence[Task], prompt: prompts.PromptConfig) 
     return [encode_prompt(tokenizer, prompts.build(task.messages, prompt)) for task in tasks]
 
 
+class Sampler(Protocol):
+    """What sampling needs: the parts of a run, or an evaluator."""
+
+    engine: Engine
+    tokenizer: Any
+    pool: GradingPool
+    prompt: prompts.PromptConfig
+
+
 def play(
-    tasks: Sequence[Task],
-    *,
-    engine: Engine,
-    tokenizer: Any,
-    pool: GradingPool,
-    prompt: prompts.PromptConfig,
-    params: SamplingParams,
-    seed: int,
+    tasks: Sequence[Task], sampler: Sampler, params: SamplingParams, *, seed: int
 ) -> tuple[list[list[Rollout]], dict[str, float]]:
     """Sample `params.n` completions for each task and grade them.
 
@@ -70,11 +74,11 @@ def play(
         Rollouts [P][G], and the seconds that sampling and grading took.
     """
     start = time.perf_counter()
-    prompt_ids = encode(tokenizer, tasks, prompt)
-    completions = engine.sample(prompt_ids, params, seed=seed)
+    prompt_ids = encode(sampler.tokenizer, tasks, sampler.prompt)
+    completions = sampler.engine.sample(prompt_ids, params, seed=seed)
     sampled = time.perf_counter()
     flat = [(task, c.text) for task, group in zip(tasks, completions, strict=True) for c in group]
-    grades = iter(pool.grade(flat))
+    grades = iter(sampler.pool.grade(flat))
     graded = time.perf_counter()
     rollouts = [
         [_rollout(task, ids, completion, next(grades), index) for completion in group]
@@ -83,7 +87,9 @@ def play(
     return rollouts, {"sample": sampled - start, "grade": graded - sampled}
 
 
-def _rollout(task: Task, prompt_ids: Sequence[int], completion: Completion, grade: Grade, group: int) -> Rollout:
+def _rollout(
+    task: Task, prompt_ids: Sequence[int], completion: Completion, grade: Grade, group: int
+) -> Rollout:
     turns = (
         Turn(role="prompt", token_ids=tuple(prompt_ids), logprobs=(), loss_mask=False),
         Turn(role="completion", token_ids=completion.token_ids, logprobs=completion.logprobs, loss_mask=True),
@@ -131,7 +137,9 @@ def sampled_records(
     rollouts: Sequence[Sequence[Rollout]], advantages: Sequence[Sequence[float]], step: int, count: int
 ) -> list[dict[str, Any]]:
     """Rows of rollouts.jsonl for `count` rollouts of a step, spread over its groups and within them."""
-    flat = [(r, a) for group, row in zip(rollouts, advantages, strict=True) for r, a in zip(group, row, strict=True)]
+    flat = [
+        (r, a) for group, row in zip(rollouts, advantages, strict=True) for r, a in zip(group, row, strict=True)
+    ]
     chosen = np.linspace(0, len(flat) - 1, num=min(count, len(flat)), dtype=int)
     return [record(flat[i][0], step, flat[i][1]) for i in chosen]
 

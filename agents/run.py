@@ -68,15 +68,20 @@ class Run:
         self.notes: dict[str, Any] = {}
         self._stop_requested = False
         self._started = time.time()
+        self._is_new = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = open(path / ".lock", "w")  # noqa: SIM115 (held for the life of the run)
         except OSError as error:
-            raise RunError(f"cannot write the run directory {path}: {error.strerror}; choose run.dir=DIR") from error
+            raise RunError(
+                f"cannot write the run directory {path}: {error.strerror}; choose run.dir=DIR"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(f"another process is working in {path}; wait for it, or choose another run.dir") from error
+            raise RunError(
+                f"another process is working in {path}; wait for it, or choose another run.dir"
+            ) from error
         self._check_config()
         self.finished = (path / "manifest.json").exists()
         self.metrics = records.Jsonl(path / "metrics.jsonl")
@@ -84,6 +89,17 @@ class Run:
         if not self.finished:
             for leftover in [*path.glob(".tmp-*"), *path.glob("state/.tmp-*")]:
                 shutil.rmtree(leftover, ignore_errors=True)
+
+    @classmethod
+    def open(cls, command: str, config: Any) -> Run:
+        """The run of a configuration: `run.dir`, or a new directory under runs/; says so if it is finished."""
+        run = cls(Path(config.run.dir) if config.run.dir else new_run_dir(command, config.env.id), config)
+        if run.finished:
+            print(
+                f"{run.path} is finished; nothing to do (choose another run.dir to train again)",
+                file=sys.stderr,
+            )
+        return run
 
     # --- configuration -------------------------------------------------------------------------------
 
@@ -163,7 +179,9 @@ class Run:
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def finish(self, policy: Any, tokenizer: Any, metrics: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    def finish(
+        self, policy: Any, tokenizer: Any, metrics: Mapping[str, Any], inputs: Mapping[str, str]
+    ) -> None:
         """Write checkpoint/, report.html and, last, manifest.json.
 
         Args:
@@ -183,7 +201,9 @@ class Run:
             except CheckpointError as error:
                 raise RunError(str(error)) from error
             outputs = {
-                str(f.relative_to(self.path)): records.sha256_file(f) for f in sorted(target.iterdir()) if f.is_file()
+                str(f.relative_to(self.path)): records.sha256_file(f)
+                for f in sorted(target.iterdir())
+                if f.is_file()
             }
             manifest = records.Manifest(
                 inputs=dict(inputs),
@@ -197,8 +217,15 @@ class Run:
             manifest.write(self.path)
         self.finished = True
 
-    def close(self) -> None:
-        """Release the directory."""
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Release the directory; one that a failed start has just made, without any work in it, goes again."""
+        self.metrics.close()
+        self.rollouts.close()
+        if kind and self._is_new and not (self.path / "metrics.jsonl").stat().st_size:
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
     # --- signals -------------------------------------------------------------------------------------
@@ -232,7 +259,9 @@ class Run:
         """
         if self._stop_requested:
             self.save(step, policy, optimizer)
-            raise Interrupted(f"interrupted after step {step}, saved; the same command with run.dir={self.path} resumes")
+            raise Interrupted(
+                f"interrupted after step {step}, saved; the same command with run.dir={self.path} resumes"
+            )
 
 
 def new_run_dir(command: str, env_id: str) -> Path:
@@ -267,7 +296,13 @@ def _writing(path: Path, partial: Path | None = None) -> Iterator[None]:
             shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, R1Error):
             raise
-        if isinstance(error, RuntimeError) and "writ" not in str(error) and "PytorchStreamWriter" not in str(error):
+        if (
+            isinstance(error, RuntimeError)
+            and "writ" not in str(error)
+            and "PytorchStreamWriter" not in str(error)
+        ):
             raise
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"cannot write to {path}: {reason}; the last save is intact, free space and resume") from error
+        raise RunError(
+            f"cannot write to {path}: {reason}; the last save is intact, free space and resume"
+        ) from error

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-import r1env
 from agents.config import EnvConfig, GRPOConfig, ModelConfig, PromptConfig, SFTConfig
 from agents.evaluate import Evaluator
 from model.engine import build as build_engine
@@ -53,17 +52,22 @@ def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[A
         CheckpointError: the directory or its tokenizer is missing or damaged.
         ConfigError: LoRA is asked for on a V3 policy.
     """
-    import model
     from transformers import AutoTokenizer
+
+    import model
 
     policy = model.load(config.path, dtype=config.dtype, device=device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{config.path} has no tokenizer that loads: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"{config.path} has no tokenizer that loads: {str(error).splitlines()[0]}"
+        ) from error
     if config.lora.rank:
         if not hasattr(policy, "add_lora"):
-            raise ConfigError("model.lora.rank: LoRA is for Hugging Face models; set model.lora.rank=0 for this one")
+            raise ConfigError(
+                "model.lora.rank: LoRA is for Hugging Face models; set model.lora.rank=0 for this one"
+            )
         policy.add_lora(rank=config.lora.rank, alpha=config.lora.alpha, seed=seed)
     return policy, tokenizer
 
@@ -112,7 +116,7 @@ def parts(
     env = spec.make()
     env.num_tasks("train")  # reads a dataset's file now
     with contextlib.ExitStack() as stack:
-        workers = dict(workers=cfg.agent.grade_workers, deadline_s=cfg.agent.grade_deadline_s)
+        workers = {"workers": cfg.agent.grade_workers, "deadline_s": cfg.agent.grade_deadline_s}
         pool = stack.enter_context(GradingPool(spec, **workers))
         eval_pool = pool
         if cfg.eval.extraction not in (None, cfg.env.extraction):

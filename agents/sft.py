@@ -19,58 +19,68 @@ if TYPE_CHECKING:
     import torch
 
     from agents.collate import Sample
+    from agents.run import Run
     from agents.setup import Parts
     from agents.traces import Traces
 
 
 def train(cfg: SFTConfig) -> Path:
     """Run or resume a fine-tuning; returns the run directory."""
-    # heavy imports here, so that --help answers at once
-    from agents import loggers, optim, progress
-    from agents.evaluate import held_out
-    from agents.run import Run, new_run_dir
-    from agents.setup import file_inputs, parts
+    # torch and what needs it is imported within functions, so that --help answers at once
+    from agents.run import Run
+    from agents.setup import parts
 
-    agent = cfg.agent
-    run = Run(Path(cfg.run.dir) if cfg.run.dir else new_run_dir("sft", cfg.env.id), cfg)
-    if run.finished:
-        progress.say(f"{run.path} is finished; nothing to do (choose another run.dir to train again)")
-        return run.path
-    sampling = dict(temperature=cfg.eval.temperature, max_new_tokens=cfg.eval.max_new_tokens)
-    with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
-        optimizer = optim.adamw(p.policy, agent)
-        resumed = run.resume(p.policy, optimizer)
-        logger = loggers.build(run)
-        tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
-        traces = _traces(cfg, p)
-        if not resumed and tasks:
-            run.notes["before"] = _evaluate(p, tasks, cfg.eval.k, "before training", version=0)
-
-        with progress.phase("supervised training", agent.steps, done=run.step) as advance:
-            for step in range(run.step + 1, agent.steps + 1):
-                start = time.perf_counter()
-                lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
-                optim.set_lr(optimizer, lr)
-                samples = _samples(traces, step, agent.batch)
-                row = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
-                row["seconds"] = {"total": time.perf_counter() - start}
-                run.log(row, [])
-                logger.log(row)
-                advance(note=f"loss {row['loss']:.3f}")
-                if step % cfg.run.save_every == 0 or step == agent.steps:
-                    run.save(step, p.policy, optimizer)
-                run.stop_if_asked(step, p.policy, optimizer)
-
-        metrics: dict[str, Any] = {}
-        if tasks:
-            metrics["before"] = run.notes["before"]
-            metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
-        run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.data.source, cfg.model.path))
-        logger.close()
+    sampling = {"temperature": cfg.eval.temperature, "max_new_tokens": cfg.eval.max_new_tokens}
+    with Run.open("sft", cfg) as run:
+        if not run.finished:
+            with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
+                learn(cfg, run, p)
     return run.path
 
 
-def update(p: Parts, optimizer: torch.optim.Optimizer, samples: list[Sample], cfg: SFTConfig) -> dict[str, float]:
+def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
+    """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
+    from agents import loggers, optim, progress
+    from agents.evaluate import held_out
+    from agents.setup import file_inputs
+
+    agent = cfg.agent
+    optimizer = optim.adamw(p.policy, agent)
+    resumed = run.resume(p.policy, optimizer)
+    logger = loggers.build(run)
+    tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
+    traces = _traces(cfg, p)
+    if not resumed:
+        if tasks:
+            run.notes["before"] = _evaluate(p, tasks, cfg.eval.k, "before training", version=0)
+        run.save(0, p.policy, optimizer)
+
+    with progress.phase("supervised training", agent.steps, done=run.step) as advance:
+        for step in range(run.step + 1, agent.steps + 1):
+            start = time.perf_counter()
+            lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
+            optim.set_lr(optimizer, lr)
+            samples = _samples(traces, step, agent.batch)
+            row = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
+            row["seconds"] = {"total": time.perf_counter() - start}
+            run.log(row, [])
+            logger.log(row)
+            advance(note=f"loss {row['loss']:.3f}")
+            if step % cfg.run.save_every == 0 or step == agent.steps:
+                run.save(step, p.policy, optimizer)
+            run.stop_if_asked(step, p.policy, optimizer)
+
+    metrics: dict[str, Any] = {}
+    if tasks:
+        metrics["before"] = run.notes["before"]
+        metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
+    run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.data.source, cfg.model.path))
+    logger.close()
+
+
+def update(
+    p: Parts, optimizer: torch.optim.Optimizer, samples: list[Sample], cfg: SFTConfig
+) -> dict[str, float]:
     """One optimizer step on the mean negative log-likelihood of the completions' tokens."""
     from agents import collate, optim
     from model.logprobs import token_logprobs
@@ -108,7 +118,9 @@ def _samples(traces: Traces, step: int, count: int) -> list[Sample]:
     from agents.collate import Sample
 
     return [
-        Sample(prompt=tuple(ids), tail=tuple(tail), trained=(True,) * len(tail), engine_logprobs=(), advantage=1.0)
+        Sample(
+            prompt=tuple(ids), tail=tuple(tail), trained=(True,) * len(tail), engine_logprobs=(), advantage=1.0
+        )
         for ids, tail in traces.take((step - 1) * count, count)
     ]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.rollout import TaskStream
 from model.tokenizer import encode_prompt
-from r1env import ReasoningEnv, prompts, records
+from r1env import ReasoningEnv, prompts
 from r1env.errors import DataError
 
 KINDS = ("worked", "guess", "bare")
@@ -84,7 +84,9 @@ class FileTraces:
         for number, row in enumerate(load_rows(str(path)), start=1):
             for column in ("prompt", "completion"):
                 if not row.get(column):
-                    raise DataError(f"{path}, row {number}: no '{column}'; it has {', '.join(sorted(row)) or 'nothing'}")
+                    raise DataError(
+                        f"{path}, row {number}: no '{column}'; it has {', '.join(sorted(row)) or 'nothing'}"
+                    )
             messages = row["prompt"]
             if isinstance(messages, str):
                 messages = [{"role": "user", "content": messages}]

@@ -43,12 +43,20 @@ def ensure_base(cfg: GRPOConfig) -> Path:
 
 def warmup_config(cfg: GRPOConfig) -> SFTConfig:
     """The SFT configuration that makes the base of a GRPO configuration."""
-    composed = cli.compose("sft", ["model=tiny", "data=warmup", "eval.n=0"])
+    composed = cli.compose("sft", ["model=tiny", "data=warmup", "eval.n=0", *cfg.model.warmup])
     warm: SFTConfig = cli.checked(composed, SFTConfig)
     warm = dataclasses.replace(
-        warm, env=cfg.env, prompt=cfg.prompt, engine=cfg.engine, seed=cfg.seed, device=cfg.device, threads=cfg.threads
+        warm,
+        env=cfg.env,
+        prompt=cfg.prompt,
+        engine=cfg.engine,
+        seed=cfg.seed,
+        device=cfg.device,
+        threads=cfg.threads,
     )
-    identity = {k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine", "threads")}
+    identity = {
+        k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine", "threads")
+    }
     directory = cache_dir() / "warmup" / f"{cfg.model.name}-{records.sha256_json(identity)[:16]}"
     return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory), save_every=100))
 

@@ -101,7 +101,7 @@ class V3Config:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} = {value!r} must be an integer of at least {least}")
-        self._require(self.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", "must be even: it is rotated in pairs")
+        self._require(self.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", "must be even: it turns pairs")
         self._require(
             self.num_experts_per_tok <= self.n_routed_experts,
             "num_experts_per_tok",
@@ -115,7 +115,7 @@ class V3Config:
         )
         if self.topk_group < self.n_group:
             size = self.n_routed_experts // self.n_group
-            self._require(size >= 2, "n_group", "leaves groups of one expert; a group is judged by its best two")
+            self._require(size >= 2, "n_group", "leaves groups of one expert; a group is judged by two")
             self._require(
                 self.num_experts_per_tok <= size * self.topk_group,
                 "num_experts_per_tok",
@@ -169,7 +169,7 @@ class V3Config:
         heads = raw.get("num_attention_heads")
         if raw.get("num_key_value_heads", heads) not in (heads, None):
             raise ConfigError(
-                f"num_key_value_heads = {raw['num_key_value_heads']!r} must equal num_attention_heads = {heads!r}"
+                f"num_key_value_heads = {raw['num_key_value_heads']!r} must be num_attention_heads = {heads!r}"
             )
         # transformers 5 writes one dictionary `rope_parameters` where the released file has two keys.
         rope = raw.get("rope_parameters")
@@ -177,9 +177,7 @@ class V3Config:
             raw.setdefault("rope_theta", rope.get("rope_theta", cls.rope_theta))
             raw.setdefault("rope_scaling", {k: v for k, v in rope.items() if k != "rope_theta"})
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        missing = [
-            name for name, f in fields.items() if f.default is dataclasses.MISSING and name not in raw
-        ]
+        missing = [name for name, f in fields.items() if f.default is dataclasses.MISSING and name not in raw]
         if missing:
             raise ConfigError(f"the configuration lacks {missing[0]!r}" + nearest(missing[0], list(raw)))
         return cls(**{name: raw[name] for name in fields if name in raw})

@@ -44,8 +44,8 @@ def convert(file: str | Path, directory: str | Path) -> None:
         read = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name)
     except Exception as error:  # whatever a damaged file makes the readers raise
         raise CheckpointError(f"{file} cannot be read as GGUF: {type(error).__name__}: {error}") from error
-    # What was read still counts itself as quantised, which save_pretrained refuses: a fresh model does not.
-    settings = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    # What was read still counts itself as quantised; a fresh model with its weights does not.
+    settings = {k: v for k, v in read.config.to_dict().items() if k not in _DROPPED}
     model = type(read)(type(read.config)(**settings))
     model.load_state_dict(read.state_dict(), strict=True)
     model.generation_config = read.generation_config
@@ -53,6 +53,10 @@ def convert(file: str | Path, directory: str | Path) -> None:
     with replaced(directory) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+
+
+# The first would make save_pretrained refuse; the second is a remark of whoever made the file.
+_DROPPED = ("quantization_config", "_model_name_or_path")
 
 
 def _check_magic(file: Path) -> None:

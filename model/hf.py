@@ -76,7 +76,8 @@ class HFPolicy(nn.Module):
             raise CheckpointError(f"{source} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
         for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
             if names := sorted(map(str, report[problem])):
-                raise CheckpointError(f"{source}: {problem.replace('_', ' ')}: {names[0]} ({len(names)} in all)")
+                problem = problem.replace("_", " ")
+                raise CheckpointError(f"{source}: {problem}: {names[0]} ({len(names)} in all)")
         return cls(model.to(device).eval())
 
     def add_lora(self, *, rank: int = 16, alpha: float = 32.0, seed: int = 0) -> None:
@@ -219,7 +220,7 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     for feature in ("sliding_window", "softcap", "s_aux"):
         if kwargs.get(feature) is not None:
-            raise ConfigError(f"{type(module).__name__} uses {feature}, which packed attention does not support")
+            raise ConfigError(f"{type(module).__name__} uses {feature}: not supported")
     scale = kwargs.get("scaling")
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     return plan(module.layer_idx, q, k, v, q.shape[-1] ** -0.5 if scale is None else scale)[None], None

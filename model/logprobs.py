@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+_CHUNK_ELEMENTS = 2**24
+"""float32 logits held at once by default."""
+
 
 class _HasHead(Protocol):
     @property
@@ -18,7 +21,7 @@ class _HasHead(Protocol):
 
 
 def token_logprobs(
-    policy: _HasHead, hidden: Tensor, targets: Tensor, temperature: float = 1.0, chunk: int = 4096
+    policy: _HasHead, hidden: Tensor, targets: Tensor, temperature: float = 1.0, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of each target, and the entropy of the distribution it comes from.
 
@@ -30,11 +33,13 @@ def token_logprobs(
         hidden: Final hidden states of the tokens before, [M, D].
         targets: Token ids, int64 [M].
         temperature: Divides the logits; the temperature the tokens were sampled at.
-        chunk: Tokens whose logits are held at once.
+        chunk: Tokens whose logits are held at once; None bounds them by 64 MB.
 
     Returns:
         Log-probabilities float32 [M] in nats, differentiable once; entropies float32 [M] in nats, detached.
     """
+    if chunk is None:
+        chunk = max(1, _CHUNK_ELEMENTS // len(policy.lm_head_weight))
     logprobs, entropy = _TokenLogprobs.apply(hidden, policy.lm_head_weight, targets, temperature, chunk)
     return logprobs, entropy
 
@@ -52,8 +57,7 @@ class _TokenLogprobs(torch.autograd.Function):
             normaliser[part] = logits.logsumexp(-1)
             logprobs[part] = logits.gather(-1, targets[part, None])[:, 0] - normaliser[part]
             p = (logits - normaliser[part, None]).exp_()
-            # A token of probability 0 adds nothing, even where its logit is -inf.
-            entropy[part] = normaliser[part] - torch.where(p > 0, p * logits, 0.0).sum(-1)
+            entropy[part] = normaliser[part] - p.mul_(logits).sum(-1)
         ctx.save_for_backward(hidden, weight, targets, normaliser)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.mark_non_differentiable(entropy)

@@ -108,9 +108,7 @@ class _RoutedExperts(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
         chosen = experts.flatten()
         order = torch.argsort(chosen, stable=True)  # pair numbers, expert by expert
         token = order // experts.shape[1]

@@ -22,7 +22,7 @@ SPECIAL_TOKENS = (
 """Their ids are their places: begin 0, end 1, padding 2, …"""
 
 VOCAB_SIZE = 288
-"""Specials, 256 bytes, and placeholders up to a multiple of 32, so that every row of the embedding has a name."""
+"""Specials, 256 bytes, and placeholders up to a multiple of 32: every row of the embedding has a name."""
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"

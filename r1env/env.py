@@ -18,6 +18,7 @@ Gymnasium interface, is given:
 
 from __future__ import annotations
 
+import functools
 import operator
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ import gymnasium as gym
 import numpy as np
 
 from r1env import prompts, rewards
-from r1env.errors import ConfigError, EnvError, GraderError, nearest
+from r1env.errors import ConfigError, EnvError, GraderError, MissingDependency, nearest
 from r1env.grading.extract import final_answer
 from r1env.rewards import RewardConfig
 from r1env.spaces import TextSpace
@@ -146,8 +147,15 @@ class ReasoningEnv(gym.Env[str, str]):
 
     @property
     def id(self) -> str:
-        """The registered id, e.g. `r1env/Math-v0`; the class name where made without the registry."""
-        return self.spec.id if self.spec is not None else type(self).__name__
+        """The registered id, e.g. `r1env/Math-v0`; the class name where the class is not registered."""
+        return self.spec.id if self.spec is not None else self._id_of_class
+
+    @functools.cached_property
+    def _id_of_class(self) -> str:
+        # An instance made without the registry must have the same task ids, hence the same split.
+        names = (type(self), f"{type(self).__module__}:{type(self).__qualname__}")
+        ids = (id for id, spec in gym.registry.items() if spec.entry_point in names)
+        return next(ids, type(self).__name__)
 
     def task(self, *, index: int, split: Split | None = None, level: str | Sequence[str] | None = None) -> Task:
         """The task with this index: the same one on every machine and in every process (of one numpy).
@@ -263,6 +271,9 @@ class ReasoningEnv(gym.Env[str, str]):
         Args:
             task: A task of this environment.
             transcript: The response, or the conversation whose last assistant message it is.
+
+        Raises:
+            MissingDependency: grading needs a package that is not installed.
         """
         started = time.perf_counter()
         response = response_text(transcript)
@@ -274,6 +285,8 @@ class ReasoningEnv(gym.Env[str, str]):
                 verdict, detail = "no_answer", "no final answer in the response"
             else:
                 verdict, detail = _judgement(self.check(task, extracted))
+        except MissingDependency:
+            raise
         except GraderError as error:
             verdict, detail = "unscorable", str(error)
         except Exception as error:

@@ -41,7 +41,7 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
         RunError: the disk is full or the directory cannot be written; no partial file is left.
     """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,15 +14,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import inspect
 import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 from r1env.env import ReasoningEnv
-from r1env.errors import EnvError, PluginWarning, nearest
+from r1env.errors import ConfigError, EnvError, PluginWarning, nearest
 
 GROUP = "r1env.envs"
 
@@ -112,6 +114,7 @@ def make(id: str, **kwargs: Any) -> ReasoningEnv:
 
     Raises:
         EnvError: an unknown id (the message names the nearest), or an environment of another kind.
+        ConfigError: an argument that the environment does not take.
     """
     load_plugins()
     module, _, name = id.rpartition(":")
@@ -124,12 +127,24 @@ def make(id: str, **kwargs: Any) -> ReasoningEnv:
             ) from error
     if name not in gym.registry:
         raise EnvError(f"environment id {name!r} is not registered{nearest(name, registered_ids())}")
+    _check_arguments(name, kwargs)
     env = gym.make(name, disable_env_checker=True, **kwargs).unwrapped
     if not isinstance(env, ReasoningEnv):
         raise EnvError(
             f"environment {name!r} is a {type(env).__name__}; only subclasses of ReasoningEnv fit here"
         )
     return env
+
+
+def _check_arguments(id: str, arguments: Mapping[str, Any]) -> None:
+    entry_point = gym.registry[id].entry_point
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    parameters = inspect.signature(creator).parameters if creator is not None else {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in arguments:
+        if name not in parameters:
+            raise ConfigError(f"environment {id} takes no argument {name!r}{nearest(name, tuple(parameters))}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1env.errors import DataError, nearest
+from r1env.errors import DataError
 from r1env.grading.exact import parse_number
 from r1env.grading.extract import last_box
 
@@ -140,15 +140,22 @@ def _rows(records: Sequence[Mapping[str, Any]], source: str, columns: Mapping[st
     if not records:
         raise DataError(f"{source} holds no rows; give a dataset with at least one")
     question, answer, kind = _columns(records[0], source, columns)
-    rows = []
+    rows, broken = [], []
     for number, record in enumerate(records):
-        where = f"{source} row {number}"
-        for column in (question, answer):
-            if record.get(column) is None:
-                raise DataError(f"{where} has no {column!r}{nearest(column, [str(key) for key in record])}")
-        gold = _gold(str(record[answer]), kind, where)
+        asked, gold = str(record.get(question) or "").strip(), _gold(record.get(answer), kind)
+        if not asked or gold is None:
+            broken.append((number, answer if asked else question))
+            continue
         meta = {key: record[key] for key in _META if isinstance(record.get(key), (str, int, float))}
-        rows.append(Row(str(record[question]).strip(), gold, {"row": number, **meta}))
+        rows.append(Row(asked, gold, {"row": number, **meta}))
+    if broken:
+        number, column = broken[0]
+        value = str(records[number].get(column))[-60:]
+        what = "question" if column == question else "answer that can be graded"
+        raise DataError(
+            f"{source} row {number} has no {what}: {column!r} ends in {value!r}; fix or remove it"
+            + (f" and {len(broken) - 1} more like it, of {len(records)} rows" if len(broken) > 1 else "")
+        )
     return rows
 
 
@@ -178,14 +185,12 @@ def _answer_kind(answer: str) -> str:
     return "hashes" if "####" in answer else "plain"
 
 
-def _gold(answer: str, kind: str, where: str) -> str:
-    gold: str | None = answer.strip()
+def _gold(answer: Any, kind: str) -> str | None:
+    """The gold answer without the working around it; None where there is none that can be graded."""
+    text = "" if answer is None else str(answer).strip()
+    if kind == "boxed":
+        return last_box(text)
     if kind == "hashes":
-        gold = answer.rpartition("####")[2].strip() if "####" in answer else None
-        if gold is not None and parse_number(gold) is None:
-            gold = None
-    elif kind == "boxed":
-        gold = last_box(answer)
-    if not gold:
-        raise DataError(f"{where} has no answer that can be graded: {answer[-80:]!r}; fix or remove the row")
-    return gold
+        _, found, text = text.rpartition("####")
+        return text.strip() if found and parse_number(text) is not None else None
+    return text or None

@@ -54,7 +54,8 @@ def test_no_file_is_longer_than_600_lines():
     long = {
         str(file): count
         for file in tracked()
-        if file.suffix in suffixes and (count := len((ROOT / file).read_text(encoding="utf-8").splitlines())) > 600
+        if file.suffix in suffixes
+        and (count := len((ROOT / file).read_text(encoding="utf-8").splitlines())) > 600
     }
     assert not long
 

@@ -47,13 +47,20 @@ def test_the_wheel_works_from_another_directory(wheel, tmp_path):
     def run(module: str, *argv: str) -> subprocess.CompletedProcess[str]:
         text = code.format(paths=borrowed, argv=[module, *argv], module=module)
         return subprocess.run(
-            [str(python), "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+            [str(python), "-c", text],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
     done = run("agents.grpo", "--cfg", "job", "seed=3")
     assert done.returncode == 0 and "id: r1env/Math-v0" in done.stdout, done.stderr
     where = f"import sys; sys.path += {borrowed!r}; import r1env, conf, agents.report as r; print(r1env.__file__, conf.__file__, r.__file__); print(r1env.registered_ids())"
-    done = subprocess.run([str(python), "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(python), "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     paths, ids = done.stdout.strip().splitlines()
     assert all(p.startswith(str(site)) for p in paths.split())

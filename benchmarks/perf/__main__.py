@@ -78,7 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--csv", metavar="FILE", help="write the rows there as CSV")
     parser.add_argument("--repeats", metavar="N", type=int, default=5, help="subprocesses a side (default: 5)")
     parser.add_argument(
-        "--steps", metavar="N", type=int, default=20, help="measured steps in each, after the warm-up (default: 20)"
+        "--steps",
+        metavar="N",
+        type=int,
+        default=20,
+        help="measured steps in each, after the warm-up (default: 20)",
     )
     return parser
 

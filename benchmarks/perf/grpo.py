@@ -16,7 +16,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 PROMPTS, GROUP = 16, 8
 LENGTHS = (15, 128)
 THREADS = 2
+PARTS = ("sample", "grade", "train")
 WARM_UP_STEPS = 3
 LR = 1e-4
 BETAS = (0.9, 0.95)
@@ -43,6 +43,11 @@ SETTINGS = [
     for experts in ("eager", "grouped_mm", "batched_mm")
 ]
 """Implementations that transformers offers for DeepSeek-V3 on a CPU."""
+TRIAL_STEPS = 5
+"""Measured steps, at most, when the fastest setting is looked for."""
+HOPELESS = 3.0
+"""A setting so many times slower than the fastest is not tried again with longer completions: it may need
+tens of gigabytes there."""
 
 
 def measure(options: Options) -> list[Row]:
@@ -69,6 +74,7 @@ class Bench:
     def __init__(self, work: Path, repeats: int, steps: int) -> None:
         self.work, self.repeats, self.steps = work, repeats, steps
         self.policy = work / "policy"
+        self.settings = SETTINGS
         self._runs = 0
 
     def row(self, tokens: int) -> Row:
@@ -87,11 +93,9 @@ class Bench:
                 self.repeats,
             )
         except subprocess.CalledProcessError as error:
-            why = f"{' '.join(error.cmd[1:3])} failed with exit code {error.returncode}: {error.output}"
+            why = f"{' '.join(error.cmd[1:4])} … failed (exit code {error.returncode}): {error.output}"
             return Row(name="grpo", shape=shape, threads=THREADS, peer="trl", error=why)
-        parts = {
-            part: round(median(run.details[part] for run in runs["ours"]), 4) for part in ("sample", "grade", "train")
-        }
+        parts = {part: round(median(run.details[part] for run in runs["ours"]), 4) for part in PARTS}
         return compare(
             name="grpo",
             shape=shape,
@@ -99,25 +103,31 @@ class Bench:
             ours=runs["ours"],
             peer="trl",
             theirs=runs["trl"],
-            details={"trl_settings": setting, "steps": self.steps, "ours_parts_s": parts},
+            details={"trl": _name(setting), "steps": self.steps, "ours_parts_s": parts},
         )
 
     def fastest_setting(self, tokens: int) -> dict[str, str]:
-        """The best of TRL's `SETTINGS` for this length, each tried once; what fails is out of the race.
+        """The best of TRL's `settings` for this length, each tried once; what fails is out of the race.
 
         Raises:
             subprocess.CalledProcessError: all of them failed.
         """
         found: list[tuple[float, dict[str, str]]] = []
-        for setting in SETTINGS:
+        failure = None
+        for setting in self.settings:
             try:
-                found.append((self.trl(tokens, setting, seed=0, note=f" ({_name(setting)})").seconds, setting))
+                run = self.trl(tokens, setting, seed=0, steps=min(self.steps, TRIAL_STEPS))
             except subprocess.CalledProcessError as error:
                 failure = error
-                _say(f"trl ({_name(setting)}) does not run: {error.output.splitlines()[-1]}")
+                _say(f"trl with {_name(setting)} does not run: {error.output.splitlines()[-1]}")
+            else:
+                found.append((run.seconds, setting))
         if not found:
+            assert failure is not None
             raise failure
-        return min(found, key=lambda pair: pair[0])[1]
+        best_s, best = min(found, key=lambda pair: pair[0])
+        self.settings = [setting for seconds, setting in found if seconds < HOPELESS * best_s]
+        return best
 
     def ours(self, tokens: int, *, seed: int) -> Run:
         """One process of `agents.grpo`: median seconds of a step, and of its parts."""
@@ -125,23 +135,23 @@ class Bench:
         command = [sys.executable, "-m", "agents.grpo", *overrides(self.policy, out, tokens, self.steps, seed)]
         peak = run_watched(command, env=environment(THREADS), log=out.with_suffix(".log"))
         rows = [row for row in records.read_jsonl(out / "metrics.jsonl") if row["step"] > WARM_UP_STEPS]
-        _check_lengths("ours", [row["tokens"] for row in rows], tokens)
-        parts = {p: median(row["seconds"][p] for row in rows) for p in ("sample", "grade", "train", "total")}
-        return _told(f"grpo x{tokens}: ours", Run(seconds=parts["total"], peak_bytes=peak, details=parts))
+        _check_lengths(command, [row["tokens"] for row in rows], tokens)
+        seconds = {part: median(row["seconds"][part] for row in rows) for part in (*PARTS, "total")}
+        return _told(f"x{tokens}: ours", Run(seconds=seconds["total"], peak_bytes=peak, details=seconds))
 
-    def trl(self, tokens: int, setting: dict[str, str], *, seed: int, note: str = "") -> Run:
+    def trl(self, tokens: int, setting: dict[str, str], *, seed: int, steps: int | None = None) -> Run:
         """One process of TRL's trainer: median seconds of a step."""
         out = self._new_directory()
         command = [
             *(sys.executable, "-m", "benchmarks.perf.trl_grpo", "train", str(self.policy), str(out)),
-            *("--tokens", str(tokens), "--steps", str(self.steps + WARM_UP_STEPS), "--seed", str(seed)),
-            *("--attention", setting["attention"], "--experts", setting["experts"]),
+            *("--tokens", str(tokens), "--steps", str((steps or self.steps) + WARM_UP_STEPS)),
+            *("--seed", str(seed), "--attention", setting["attention"], "--experts", setting["experts"]),
         ]
         peak = run_watched(command, env=environment(THREADS), log=out.with_suffix(".log"))
         report = json.loads((out / "report.json").read_text())
-        _check_lengths("trl", report["tokens"], tokens)
+        _check_lengths(command, report["tokens"], tokens)
         seconds = median(report["step_s"][WARM_UP_STEPS:])
-        return _told(f"grpo x{tokens}: trl{note}", Run(seconds=seconds, peak_bytes=peak))
+        return _told(f"x{tokens}: trl, {_name(setting)}", Run(seconds=seconds, peak_bytes=peak))
 
     def _new_directory(self) -> Path:
         self._runs += 1
@@ -163,12 +173,12 @@ def overrides(policy: Path, out: Path, tokens: int, steps: int, seed: int) -> li
     ]
 
 
-def _check_lengths(side: str, counts: list[int], tokens: int) -> None:
-    wrong = {count for count in counts if count != PROMPTS * GROUP * tokens}
+def _check_lengths(command: list[str], counts: list[int], tokens: int) -> None:
+    """Both sides must have done the same work."""
+    wanted = PROMPTS * GROUP * tokens
+    wrong = sorted({count for count in counts if count != wanted})
     if wrong or not counts:
-        raise subprocess.CalledProcessError(
-            0, ["", side, ""], f"steps of {sorted(wrong)} tokens instead of {PROMPTS * GROUP * tokens}"
-        )
+        raise subprocess.CalledProcessError(0, command, f"sampled {wrong} tokens a step instead of {wanted}")
 
 
 def _name(setting: dict[str, Any]) -> str:
@@ -176,12 +186,9 @@ def _name(setting: dict[str, Any]) -> str:
 
 
 def _told(what: str, run: Run) -> Run:
-    _say(f"{what}  {run.seconds:.3f} s a step, {run.peak_bytes / 1e6:.0f} MB")
+    _say(f"{PROMPTS}x{GROUP}{what}: {run.seconds:.3f} s a step, {run.peak_bytes / 1e6:.0f} MB")
     return run
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-_Side = Callable[[int], Run]
+    print(f"grpo {text}", file=sys.stderr, flush=True)

@@ -176,7 +176,9 @@ def show(rows: Sequence[Row]) -> None:
             console.print(f"{row.name} {row.shape}: {key}: {value}", markup=False, highlight=False)
     if rows:
         told = ", ".join(f"{name} {version}" for name, version in rows[0].versions.items())
-        console.print(f"{rows[0].threads} threads a side; {rows[0].machine}; {told}", markup=False, highlight=False)
+        console.print(
+            f"{rows[0].threads} threads a side; {rows[0].machine}; {told}", markup=False, highlight=False
+        )
 
 
 def _seconds(middle: float | None, limits: Range | None) -> str:

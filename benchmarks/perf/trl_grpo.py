@@ -1,7 +1,7 @@
 """TRL's side of the benchmark `grpo`, run as a subprocess by `benchmarks.perf.grpo`.
 
-    python -m benchmarks.perf.trl_grpo policy DIR         writes the checkpoint that both sides start from
-    python -m benchmarks.perf.trl_grpo train POLICY OUT   trains, and writes OUT/report.json
+`policy DIR` writes the checkpoint that both sides start from; `train POLICY OUT` trains, and writes
+OUT/report.json.
 """
 
 from __future__ import annotations

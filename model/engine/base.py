@@ -22,6 +22,8 @@ class SamplingParams:
 
     max_new_tokens: int
     """Longest completion, end-of-sequence token included."""
+    min_new_tokens: int = 0
+    """Tokens before which no end-of-sequence token is drawn."""
     temperature: float = 1.0
     """Divides the logits; 0 always takes the likeliest token."""
     top_p: float = 1.0
@@ -32,6 +34,10 @@ class SamplingParams:
     def __post_init__(self) -> None:
         checks = {
             "max_new_tokens": (self.max_new_tokens >= 1, "must be at least 1"),
+            "min_new_tokens": (
+                0 <= self.min_new_tokens <= self.max_new_tokens,
+                f"must lie between 0 and max_new_tokens = {self.max_new_tokens}",
+            ),
             "temperature": (self.temperature >= 0, "must not be negative"),
             "top_p": (0 < self.top_p <= 1, "must lie above 0 and at most at 1"),
             "n": (self.n >= 1, "must be at least 1"),

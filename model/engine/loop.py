@@ -25,7 +25,7 @@ from r1env.types import Completion
 _BLOCK = 64
 """Uniform numbers fetched at a time for each row."""
 _COMPACT_SHARE = 1 / 8
-"""Rows are dropped from the cache once this share has finished: a copy costs as much as a few of their steps."""
+"""Rows are dropped from the cache once this share has finished: each drop copies what stays."""
 
 
 class LoopEngine:
@@ -160,6 +160,7 @@ class _Wave:
         self.alive = np.ones(len(self.rows), dtype=bool)
         self.places = np.arange(len(self.rows))
         self.limits = np.array([row.request.params.max_new_tokens for row in self.rows])
+        self.minimums = np.array([row.request.params.min_new_tokens for row in self.rows])
         self.params = RowParams.of([row.request.params for row in self.rows], self.device)
         self.is_stop = np.zeros(logits.shape[-1], dtype=bool)
         self.is_stop[list(stop)] = True
@@ -173,7 +174,7 @@ class _Wave:
         place = self.length % _BLOCK
         if place == 0:
             self._next_block()
-        tokens, logprobs = draw(self.logits, self.uniforms[:, place], self.params)
+        tokens, logprobs = draw(self._allowed(), self.uniforms[:, place], self.params)
         sampled = tokens.cpu().numpy()
         self.tokens[self.places, self.length] = sampled
         self.logprobs[self.places, self.length] = logprobs.cpu().numpy()
@@ -191,6 +192,14 @@ class _Wave:
             self.logits = self.decoder.step(tokens)
         return out
 
+    def _allowed(self) -> Tensor:
+        """The logits, without the stop tokens for rows that are too short to end."""
+        early = self.length < self.minimums
+        if not early.any():
+            return self.logits
+        hidden = torch.from_numpy(early[:, None] & self.is_stop).to(self.device)
+        return self.logits.masked_fill(hidden, float("-inf"))
+
     def _next_block(self) -> None:
         """Room for, and the uniform numbers of, the next tokens."""
         block = self.length // _BLOCK
@@ -205,7 +214,8 @@ class _Wave:
         if len(live) > (1 - _COMPACT_SHARE) * len(self.rows):
             return tokens
         self.rows = [self.rows[i] for i in live]
-        self.alive, self.places, self.limits = self.alive[live], self.places[live], self.limits[live]
+        self.alive, self.places = self.alive[live], self.places[live]
+        self.limits, self.minimums = self.limits[live], self.minimums[live]
         if not self.rows:
             return tokens
         rows = torch.from_numpy(live).to(self.device)

@@ -41,12 +41,12 @@ class Absorbed:
     def of(cls, attn: MLA) -> Absorbed:
         """Absorbs a layer's up-projections; products in float32 at least."""
         config, dtype = attn.config, attn.o_proj.weight.dtype
-        heads, nope = config.num_attention_heads, config.qk_nope_head_dim
-        up_k, up_v = attn.kv_b_proj.weight.float().unflatten(0, (heads, -1)).split([nope, config.v_head_dim], 1)
+        heads, nope, rope = config.num_attention_heads, config.qk_nope_head_dim, config.qk_rope_head_dim
+        up = attn.kv_b_proj.weight.float().unflatten(0, (heads, -1))
+        up_k, up_v = up.split([nope, config.v_head_dim], dim=1)
         query = attn.q_proj if config.q_lora_rank is None else attn.q_b_proj
-        q_nope, q_rope = (query.weight.float() * config.softmax_scale).unflatten(0, (heads, -1)).split(
-            [nope, config.qk_rope_head_dim], 1
-        )
+        scaled = query.weight.float().unflatten(0, (heads, -1)) * config.softmax_scale
+        q_nope, q_rope = scaled.split([nope, rope], dim=1)
         absorbed = torch.cat([up_k.mT @ q_nope, q_rope], 1).flatten(0, 1).to(dtype)
         out = attn.o_proj.weight.float().unflatten(1, (heads, -1)).transpose(0, 1) @ up_v
         latent = attn.kv_a_proj_with_mqa

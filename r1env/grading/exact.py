@@ -33,11 +33,11 @@ _MIXED = re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)")
 
 # A word after a number is its unit, unless it changes the value. Glued to the number it might be a product
 # of variables (3ab): then, and where it has two letters, only these are units.
-_NOT_UNITS = frozenset(
-    ("hundred", "thousand", "million", "billion", "trillion", "dozen", "pair", "half", "halves", "third",
-     "thirds", "quarter", "quarters", "and", "times", "plus", "minus", "over", "squared", "cubed",
-     "factorial", "sqrt", "mod", "sin", "cos", "tan", "log", "exp", "abc", "xyz")
-)  # fmt: skip
+_NOT_UNITS = re.compile(
+    "(?:hundred|thousand|million|billion|trillion)(?:th)?s?|dozens?|pairs?|half|halves"
+    "|(?:third|fourth|quarter|fifth|sixth|seventh|eighth|ninth|tenth|twelfth)s?"
+    "|and|not|times|plus|minus|over|divided|squared|cubed|factorial|sqrt|mod|sin|cos|tan|log|exp|abc|xyz"
+)
 _SHORT_UNITS = frozenset(
     ("cm", "mm", "km", "ft", "in", "yd", "mi", "kg", "mg", "lb", "lbs", "oz", "ml", "min", "sec", "hr", "hrs",
      "mph", "kmh", "sq", "cu", "deg")
@@ -82,7 +82,7 @@ def _without_units(text: str) -> str:
         return text
     glued = not match.group()[0].isspace()
     for word in re.findall(r"[A-Za-zµ]+", match.group().lower()):
-        if word not in _SHORT_UNITS and (glued or len(word) < 3 or word in _NOT_UNITS):
+        if word not in _SHORT_UNITS and (glued or len(word) < 3 or _NOT_UNITS.fullmatch(word)):
             return text
     return text[: match.start()]
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BARE = re.compile(r"[^\s{}$.,]+")
-_BOX_GAP = re.compile(r"[\s,;$]*(?:and|or)?[\s,;$]*")
+_FILLER = r"(?:[\s,;.$]|\\q?quad|\\[,;: ()])*"
+_BOX_GAP = re.compile(rf"{_FILLER}(?:(?:\\text\s*\{{\s*)?(?:and|or)\s*\}}?)?{_FILLER}")
 _PHRASE = re.compile(r"\banswer\s*(?:is|are|[:=：])\s*:?\s*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _NUMBER = re.compile(r"[-−]?\s?\$?\s?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?")
@@ -104,7 +105,7 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def _matching_braces(text: str) -> dict[int, int]:
-    """Position of the closing brace for each opening one, in one pass; `\\{` and `\\}` do not count."""
+    r"""Position of the closing brace for each opening one, in one pass; `\{` and `\}` do not count."""
     closings: dict[int, int] = {}
     open_positions: list[int] = []
     for match in _BRACE.finditer(text):

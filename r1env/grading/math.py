@@ -10,25 +10,30 @@ thread. The deadline is `GradingPool`'s.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import re
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
 from r1env.errors import GraderError, MissingDependency
 from r1env.grading.exact import parse_exact
 
-MAX_CHARS = 1_000
+MAX_CHARS = 500
 """A longer answer is refused; no gold answer of GSM8K or MATH has more than 160 characters."""
+
+MAX_DEPTH = 12
+"""Brackets nested deeper than this are refused: parsing them takes exponential time."""
 
 _TOLERANCE = 1e-9
 _NAME = r"(?:[A-Za-z]|\\[a-z]+|[A-Za-z]\([a-z]\))(?:_\{?\w+\}?)?"
 _ASSIGNMENT = re.compile(rf"\s*{_NAME}\s*=\s*([^=]+)")
 _REVERSED = re.compile(rf"([^=]+?)\s*=\s*{_NAME}\s*")
 _ELLIPSIS = re.compile(r"\.\.\.|…|\\[lcdv]?dots(?![a-z])")
-_BASE = re.compile(r"([0-9A-F]+)_\{?(\d+)\}?")
-_NUMBERS_AND_SIGNS = re.compile(r"[\d.,()\s*/×·÷+-]*")
+_BASE = re.compile(r"[0-9A-F]+_\d+")
+_CALCULATION = re.compile(r"(?=.*\d\s*\)?\s*[*/×·÷+-])[\d.,()\s*/×·÷+-]*")
 _BIG_EXPONENT = re.compile(r"\^\{?\(?-?\d{4,}")
 _BIG_FACTORIAL = re.compile(r"\d{4,}\)?!|!!|\)!")
 _TEXT_COMMAND = re.compile(
@@ -36,7 +41,8 @@ _TEXT_COMMAND = re.compile(
 )
 _SIZE_COMMAND = re.compile(r"\\(?:left|right|bigg?|Bigg?|displaystyle|limits)(?![a-z])")
 _SPACE = re.compile(r"\\[,;:! ]|\\q?quad(?![a-z])|[\s~]+")
-_WORD = re.compile(r"\(?[A-Za-z]{2,}\)?|\([A-Z]\)|[A-Z]")
+_WORD = re.compile(r"\(?[A-Za-z]+\)?")
+_NAME_OF_POINTS = re.compile(r"\(?[A-Z]+\)?|[A-Za-z]{4,}")
 _UNIT = re.compile(
     r"\\(?:text|textrm|textnormal|mathrm|mbox)\s*\{\s*[A-Za-z ./]{2,}\}\s*(?:\^\s*\{?\d\}?)?\s*$"
 )
@@ -62,15 +68,25 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     plain_gold, plain_answer = normalise(gold), normalise(answer)
     if plain_gold and plain_gold == plain_answer:
         return True, "the same text"
-    if _WORD.fullmatch(plain_gold):  # a name or a choice: sympy would read a product of variables
+    if _is_word(gold, plain_gold):
         return plain_gold.strip("()").lower() == plain_answer.strip("()").lower(), "compared as words"
-    if base := _BASE.fullmatch(plain_gold) or _BASE.fullmatch(plain_answer):
-        return {plain_gold, plain_answer} <= {base[0], base[1]}, "compared digit by digit in its base"
-    if exact_gold is not None and _NUMBERS_AND_SIGNS.fullmatch(answer):
+    bases = _BASE.fullmatch(plain_gold), _BASE.fullmatch(plain_answer)
+    if any(bases):
+        return _same_in_base(plain_gold, plain_answer), "compared digit by digit in its base"
+    if exact_gold is not None and _CALCULATION.fullmatch(answer):
         return False, "the answer is a calculation that is left to be done"
     if refusal := _refusal(plain_gold, plain_answer):
         return False, refusal
-    return _symbolic(gold, answer)
+    return _symbolic(_canonical(exact_gold) or gold, _canonical(exact_answer) or answer)
+
+
+def _is_word(gold: str, plain_gold: str) -> bool:
+    r"""Whether the gold is a word, a choice, or a segment's name, in which sympy would see a product."""
+    return bool(_NAME_OF_POINTS.fullmatch(plain_gold) or ("\\text" in gold and _WORD.fullmatch(plain_gold)))
+
+
+def _canonical(value: Fraction | None) -> str | None:
+    return None if value is None else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
 def _value_sides(gold: str, answer: str) -> tuple[str, str]:
@@ -93,12 +109,20 @@ def normalise(answer: str) -> str:
     text = re.sub(r"\\[dtc]frac", r"\\frac", text.replace("−", "-").replace("**", "^"))
     text = re.sub(r"(?<=\S)" + _UNIT.pattern, "", text)
     text = re.sub(r"\^\{?\\circ\}?|°|\\%|\\degree(?![a-z])", "", text)
-    text = _TEXT_COMMAND.sub(r"\1", text)
+    text = re.sub(r"_\{(\w+)\}", r"_\1", _TEXT_COMMAND.sub(r"\1", text))
     return _SPACE.sub("", text).removesuffix(".")
+
+
+def _same_in_base(gold: str, answer: str) -> bool:
+    """`1011_2` against `1011_2`, or against `1011` where one side leaves the base to the question."""
+    (gold_digits, _, gold_base), (digits, _, base) = gold.partition("_"), answer.partition("_")
+    return gold_digits == digits and (not gold_base or not base or gold_base == base)
 
 
 def _refusal(gold: str, answer: str) -> str | None:
     """Why a pair of normalised answers is not given to sympy; None where it may be."""
+    if not 0 <= _depth(answer) <= MAX_DEPTH or re.search(r"[-+]{3}|[\^_]{2}", answer):
+        return "the answer is not well formed, or nested too deeply"
     if _ELLIPSIS.search(answer):
         return "the answer has an ellipsis; what it stands for cannot be checked"
     if _explodes(answer):
@@ -118,6 +142,18 @@ def _explodes(text: str) -> bool:
         if re.search(r"\^|!", exponent) and not re.search(r"[A-Za-z]", exponent):
             return True
     return bool(re.search(r"\^\d+\^", text))
+
+
+def _depth(text: str) -> int:
+    """How deep brackets of all kinds are nested; -1 where braces do not pair up."""
+    depth = deepest = braces = 0
+    for match in re.finditer(r"\\.|[{}()\[\]]", text):
+        step = (match.group() in "{([") - (match.group() in "})]")
+        depth, deepest = depth + step, max(deepest, depth + step)
+        braces += step * (match.group() in "{}")
+        if braces < 0:
+            return -1
+    return deepest if braces == 0 else -1
 
 
 def _group(text: str, start: int) -> str:
@@ -161,7 +197,6 @@ def _math_verify() -> ModuleType:
 
 
 def _symbolic(gold: str, answer: str) -> tuple[bool, str]:
-    verify = _math_verify().verify
     golds = _parse(gold)
     if not golds:
         raise GraderError("the task's right answer is not readable; correct it in the dataset")
@@ -169,7 +204,7 @@ def _symbolic(gold: str, answer: str) -> tuple[bool, str]:
         answers = _parse(answer)
         if not answers:
             return False, "the answer is not readable as mathematics"
-        right = verify(golds, answers, timeout_seconds=None)
+        right = _math_verify().verify(golds, answers, timeout_seconds=None)
         if right and not _numerically_equal(golds[0], answers[0]):
             return False, "equal by symbols, but not by numbers"
     except Exception as error:  # sympy raises anything on what a policy may write
@@ -178,10 +213,25 @@ def _symbolic(gold: str, answer: str) -> tuple[bool, str]:
 
 
 def _parse(text: str) -> list[Any]:
+    """The answer as sympy reads the whole of it, in a list; empty where it cannot.
+
+    math-verify's plain-expression mode is left out: it picks any number out of a text (0 out of
+    `f(x) or 0`). So is its handling of units, which takes `3ab` for 3 abs; `_prepare` has dropped them.
+    """
     library = _math_verify()
-    configs = (library.LatexExtractionConfig(), library.ExprExtractionConfig())
-    cleaned = text.replace(r"\$", "").replace("$", "").strip()
-    return library.parse(f"${cleaned}$", configs, parsing_timeout=None)
+    normalisation = dataclasses.replace(library.LatexExtractionConfig().normalization_config, units=False)
+    config = library.LatexExtractionConfig(normalization_config=normalisation)
+    parsed = library.parse(f"${_prepare(text)}$", [config], parsing_timeout=None)
+    return [item for item in parsed if not isinstance(item, str)][:1]
+
+
+def _prepare(text: str) -> str:
+    """Rewrites what people write and math-verify's LaTeX grammar stumbles over."""
+    text = re.sub(r"(?<=\S)" + _UNIT.pattern, "", re.sub(r"\\?\$|\s+", " ", text).replace("**", "^").strip())
+    text = re.sub(r"\\[%!]|\^\{?\\circ\}?|°|\\degree(?![a-z])", "", text)
+    text = re.sub(r"\\mathrm\s*(?:\{\s*([a-z])\s*\}|([a-z]))", r"\1\2", text)
+    text = re.sub(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
+    return re.sub(r"\^\s*\(([^()]*)\)", r"^{\1}", text)
 
 
 def _numerically_equal(gold: Any, answer: Any) -> bool:

@@ -12,7 +12,11 @@ def sample(prompt, tail, trained=None, advantage=1.0):
     trained = trained or [True] * len(tail)
     logprobs = tuple(-0.1 * t for t, ok in zip(tail, trained) if ok)
     return Sample(
-        prompt=tuple(prompt), tail=tuple(tail), trained=tuple(trained), engine_logprobs=logprobs, advantage=advantage
+        prompt=tuple(prompt),
+        tail=tuple(tail),
+        trained=tuple(trained),
+        engine_logprobs=logprobs,
+        advantage=advantage,
     )
 
 
@@ -61,7 +65,9 @@ def test_ids_pass_untouched_from_engine_to_batch():
 @settings(deadline=None, max_examples=50)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 6), st.lists(st.integers(1, 9), min_size=1, max_size=5)), min_size=1, max_size=6
+        st.tuples(st.integers(1, 6), st.lists(st.integers(1, 9), min_size=1, max_size=5)),
+        min_size=1,
+        max_size=6,
     ),
     st.integers(8, 60),
 )

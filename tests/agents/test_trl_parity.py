@@ -217,7 +217,8 @@ def test_update_through_the_model(tmp_path, beta):
     parts = types.SimpleNamespace(policy=policy, device="cpu")
     plain = torch.optim.SGD(policy.parameters(), lr=1.0)  # the weights move by exactly the gradient
     cfg = types.SimpleNamespace(agent=agent)
-    reported = grpo.update(parts, reference if beta else None, plain, groups, cfg)
+    initial = (lambda: contextlib.nullcontext(reference)) if beta else None
+    reported = grpo.update(parts, initial, plain, groups, cfg)
 
     assert reported["loss"] == pytest.approx(float(loss.detach()), abs=1e-6)
     if beta:

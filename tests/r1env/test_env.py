@@ -5,7 +5,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-import toy_envs  # noqa: F401 (registers its environments)
+import toy_envs
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import r1env
 from r1env import ConfigError, EnvError, ReasoningEnv
 from r1env.env import response_text, split_of
+from r1env.envs.math import MathEnv
 from r1env.rewards import PRESETS
 from r1env.types import VERDICTS
 
@@ -209,6 +210,11 @@ def test_bad_options_are_named(env, options, message):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message):
         r1env.make("r1env/Math-v0", **arguments)
+
+
+def test_an_instance_made_by_its_class_has_the_same_tasks(env):
+    assert MathEnv().task(index=4) == env.task(index=4)
+    assert toy_envs.ParityEnv().id == "toy/Parity-v0" and SecretEnv().id == "SecretEnv"
 
 
 def test_step_out_of_turn_is_an_error():

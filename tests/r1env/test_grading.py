@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from r1env.grading.math import equivalent, normalise
         (r"\boxed{\text{a } b}", r"\text{a } b"),
         (r"$\boxed{1}$ and $\boxed{-2}$", "1, -2"),
         (r"\boxed{1}, \boxed{2}, \boxed{3}", "1, 2, 3"),
+        (r"\[\boxed{-2} \quad \text{and} \quad \boxed{1}\]", "-2, 1"),
         (r"\boxed{9} no, \boxed{1}, \boxed{2}", "1, 2"),
         (r"\boxed{1}" + " " * 100 + r"\boxed{2}", "2"),
         (r"\fbox{4}", "4"),
@@ -123,7 +125,7 @@ FRACTIONS = {
 }
 NO_NUMBERS = [
     "", " ", "-", "--5", "x", "5x", "3ab", "2k", "5 x", "2pi", "2^3", "2**3", "3+4", "3*4", "1e5", "1.2.3", "1,2",
-    "12,34", "1,2345", "5 6", "5 million", "5 dozen", "5 or 6", "5!", "½", "x²", "²", "1_000", "0x10", "inf",
+    "12,34", "1,2345", "5 6", "5 million", "5 dozen", "5 tenths", "2 thousands", "5 or 6", "5!", "½", "x²", "²", "1_000", "0x10", "inf",
     "nan", "1/0", "3/4/5", "(1,2)", "[5, 6]", r"\sqrt{4}", r"\frac{1}{0}", r"\frac{1}{x}", "1" * 201,
 ]  # fmt: skip
 
@@ -187,6 +189,8 @@ EQUAL = [
     ("p - q", "-q + p"),
     (r"3\times 10^2", "300"),
     ("1024", "2^{10}"),
+    ("xy", "yx"),
+    (r"10\sqrt{3}\text{ cm}", r"\sqrt{300}"),
 ]
 # Known false positives of symbolic graders among them: each of these was once called equal by one.
 DIFFERENT = [
@@ -229,15 +233,16 @@ def test_different_answers(gold, answer):
 @pytest.mark.parametrize(
     "answer",
     [
-        "9^{9^9}", "9^9^9", "9**9**9", "(x+1)^{1000}", "2^{-99999}", "100000!!", "(9!)!", "3!!!", "1" * 5_000,
+        "9^{9^9}", "9^9^9", "9**9**9", "(x+1)^{1000}", "2^{-99999}", "100000!!", "(9!)!", "3!!!", "1" * 5_000, "{" * 200 + "}" * 200, "(" * 200 + "1" + ")" * 200, "x" + "+x" * 220,
+        "|" * 300, "[" * 300, "1," * 240, "!" * 300, "2x3y" * 100, "-" * 300, "- " * 240, "x_" * 200,
         "+" * 900 + "1x", "{" * 999, r"\frac{" * 150, r"\sqrt{" * 150 + "2" + "}" * 150, "^" * 999, "1^" * 400,
     ],
 )  # fmt: skip
 def test_what_would_hang_is_refused_at_once(answer):
     equivalent(r"\sqrt{2}", r"\sqrt{3}")  # loads sympy
-    started = time.perf_counter()
+    started = time.process_time()
     assert not equivalent(r"\sqrt{2} + 1", answer)[0]
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 3.0
 
 
 def test_a_gold_that_cannot_be_read_is_the_graders_fault():
@@ -281,6 +286,6 @@ def test_floor_on_real_outputs_for_gsm8k(read_cases):
 
 def test_every_math500_gold_equals_itself_and_is_readable(data_dir):
     path = data_dir / "math500" / "math500.jsonl"
-    golds = [json.loads(line)["answer"] for line in open(path, encoding="utf-8")]
+    golds = [json.loads(line)["answer"] for line in Path(path).read_text(encoding="utf-8").splitlines()]
     assert all(equivalent(gold, gold)[0] for gold in golds)
     assert all(not equivalent(gold, r"\sqrt{99991}")[0] for gold in golds)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -159,7 +160,10 @@ def test_arguments_that_do_not_fit_are_named(arguments, message):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_real_gsm8k_oracle_and_its_own_solutions(data_dir, preset):
     env = make(source=str(data_dir / "gsm8k"), split="test", extraction="lenient", reward={"preset": preset})
-    raw = [json.loads(line) for line in open(data_dir / "gsm8k" / "test.jsonl", encoding="utf-8")]
+    raw = [
+        json.loads(line)
+        for line in Path(data_dir / "gsm8k" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert env.num_tasks() == len(raw) == 1319
     for index in range(0, 1319, 5):
         task = env.task(index=index)
@@ -175,7 +179,7 @@ def test_real_gsm8k_oracle_and_its_own_solutions(data_dir, preset):
 def test_real_math500_reference_solutions_are_right_and_others_wrong(data_dir):
     path = str(data_dir / "math500" / "math500.jsonl")
     env = make(source=path, test_source=path, split="test", reward={"preset": "r1"})
-    raw = [json.loads(line) for line in open(path, encoding="utf-8")]
+    raw = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     right = wrong = 0
     for index in range(0, 500, 4):
         task = env.task(index=index)

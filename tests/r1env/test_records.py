@@ -45,6 +45,7 @@ def tiny_disk(tmp_path):
 def test_writes_text_and_bytes_and_makes_directories(tmp_path):
     write_atomic(tmp_path / "a" / "b.txt", "ü")
     assert (tmp_path / "a" / "b.txt").read_bytes() == "ü".encode()
+    write_atomic(tmp_path / "a" / "b.txt", "half a pair \ud800")
     write_atomic(tmp_path / "a" / "b.txt", b"\x00")
     assert (tmp_path / "a" / "b.txt").read_bytes() == b"\x00"
     assert os.listdir(tmp_path / "a") == ["b.txt"]

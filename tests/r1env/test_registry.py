@@ -11,7 +11,7 @@ import pytest
 import toy_envs
 
 import r1env
-from r1env import EnvError, EnvSpec, ReasoningEnv
+from r1env import ConfigError, EnvError, EnvSpec, ReasoningEnv
 
 HEAVY = ("torch", "transformers", "vllm", "sympy", "math_verify", "datasets", "pandas", "model", "agents")
 
@@ -40,6 +40,11 @@ def test_unknown_ids_name_the_nearest():
         r1env.make("no_such_module:x/Y-v0")
     with pytest.raises(EnvError, match="only subclasses of ReasoningEnv"):
         r1env.make("CartPole-v1")
+
+
+def test_an_unknown_argument_names_the_nearest():
+    with pytest.raises(ConfigError, match="takes no argument 'levle'; did you mean 'level'"):
+        r1env.make("r1env/Math-v0", levle="times")
 
 
 def test_registering_again_is_fine_and_a_conflict_is_not():

@@ -52,12 +52,19 @@ class MoodyEnv(ParityEnv):
         return answer in ("right", "die once", "print")
 
 
+class SlowEnv(MoodyEnv):
+    """Takes a second to be ready."""
+
+    def warm_up(self):
+        time.sleep(1.0)
+
+
 class LateEnv(MoodyEnv):
-    """Cannot be made in a worker."""
+    """Cannot be made."""
 
     def __init__(self, **kwargs):
         raise r1env.ConfigError("this environment cannot be made")
 
 
-for _name, _class in (("Parity", ParityEnv), ("Moody", MoodyEnv), ("Late", LateEnv)):
+for _name, _class in (("Parity", ParityEnv), ("Moody", MoodyEnv), ("Slow", SlowEnv), ("Late", LateEnv)):
     r1env.register(f"toy/{_name}-v0", f"toy_envs:{_class.__name__}")

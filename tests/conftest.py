@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+SMALL = (
+    "agent.steps=12", "agent.prompts=4", "agent.group=4", "agent.max_new_tokens=12", "eval.n=4", "eval.k=2",
+    "eval.every=5", "eval.n_during=2", "eval.k_during=2", "eval.levels=[times]", "eval.n_level=2",
+    "eval.k_level=2", "run.save_every=3", "run.sample_every=4",
+)  # fmt: skip
+"""Overrides that make a GRPO run of the tiny policy a matter of seconds."""
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory) -> Path:
+    """A checkpoint of the tiny policy with random weights."""
+    import model
+    from model import presets, tokenizer
+
+    directory = tmp_path_factory.mktemp("base") / "checkpoint"
+    model.save(presets.tiny(0), directory, tokenizer=tokenizer.build())
+    return directory
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real benchmark files."""
+    if "R1_DATA_DIR" not in os.environ:
+        pytest.skip("R1_DATA_DIR is not set: it names a directory with gsm8k/, math500/ and the like")
+    return Path(os.environ["R1_DATA_DIR"])
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run `python -m MODULE ARGUMENTS` in an empty directory with its own cache; returns the finished process."""
+
+    def run(module: str, *arguments: str, timeout: float = 300, **environment: str):
+        return subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "R1_CACHE": str(tmp_path / "cache"), **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

@@ -1,0 +1,53 @@
+"""Chunked token log-probs against the plain computation."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch
+
+from model.logprobs import token_logprobs
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 7, 100, None])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_values_and_gradients(chunk, temperature):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(11, 6, generator=generator, dtype=torch.float32, requires_grad=True)
+    weight = torch.randn(19, 6, generator=generator, requires_grad=True)
+    targets = torch.randint(19, (11,), generator=generator)
+    upstream = torch.randn(11, generator=generator)
+
+    head = types.SimpleNamespace(lm_head_weight=weight)
+    logprobs, entropy = token_logprobs(head, hidden, targets, temperature, chunk)
+    ours = torch.autograd.grad((logprobs * upstream).sum(), [hidden, weight])
+
+    plain = torch.distributions.Categorical(logits=hidden @ weight.T / temperature)
+    expected = plain.log_prob(targets)
+    theirs = torch.autograd.grad((expected * upstream).sum(), [hidden, weight])
+    torch.testing.assert_close(logprobs, expected)
+    torch.testing.assert_close(entropy, plain.entropy())
+    torch.testing.assert_close(ours, theirs)
+    assert not entropy.requires_grad
+
+
+def test_no_more_than_a_chunk_of_logits_is_alive(monkeypatch):
+    import model.logprobs as module
+
+    sizes = []
+    plain = module._logits
+    monkeypatch.setattr(module, "_logits", lambda h, w, t: sizes.append(len(h)) or plain(h, w, t))
+    head = types.SimpleNamespace(lm_head_weight=torch.randn(50, 4, requires_grad=True))
+    logprobs, _ = token_logprobs(head, torch.randn(23, 4), torch.zeros(23, dtype=torch.int64), chunk=5)
+    logprobs.sum().backward()
+    assert sizes == [5, 5, 5, 5, 3] * 2
+
+
+def test_bfloat16_head_gives_float32_logprobs():
+    head = types.SimpleNamespace(lm_head_weight=torch.randn(9, 4).bfloat16().requires_grad_())
+    hidden = torch.randn(5, 4).bfloat16().requires_grad_()
+    logprobs, _ = token_logprobs(head, hidden, torch.zeros(5, dtype=torch.int64))
+    logprobs.sum().backward()
+    assert logprobs.dtype == torch.float32
+    assert hidden.grad.dtype == head.lm_head_weight.grad.dtype == torch.bfloat16

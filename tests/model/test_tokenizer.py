@@ -1,0 +1,92 @@
+"""The byte-level tokenizer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from model import tokenizer as tk
+
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "2 + 2"},
+    {"role": "assistant", "content": "<think>two and two</think> 4"},
+    {"role": "user", "content": "and 3 × 3? 你好"},
+]
+
+text_with_tags = st.lists(st.one_of(st.text(max_size=20), st.sampled_from(tk.SPECIAL_TOKENS))).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text_with_tags)
+def test_any_text_round_trips(text):
+    tokenizer = _built()
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=40))
+def test_plain_text_is_its_bytes(text):
+    assert len(_built()(text, add_special_tokens=False)["input_ids"]) == len(text.encode())
+
+
+_cache: list = []
+
+
+def _built():
+    if not _cache:
+        _cache.append(tk.build())
+    return _cache[0]
+
+
+def test_vocabulary(tokenizer):
+    assert len(tokenizer) == tk.VOCAB_SIZE <= 512
+    assert [tokenizer.convert_tokens_to_ids(t) for t in tk.SPECIAL_TOKENS] == list(range(len(tk.SPECIAL_TOKENS)))
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 1, 2)
+    every_id = tokenizer.convert_ids_to_tokens(list(range(tk.VOCAB_SIZE)))
+    assert len(set(every_id)) == tk.VOCAB_SIZE and None not in every_id
+
+
+def test_chat_template(tokenizer):
+    ids = tk.encode_prompt(tokenizer, CHAT)
+    assert tokenizer.decode(ids) == (
+        f"{tk.BOS}Be brief.<｜User｜>2 + 2<｜Assistant｜> 4{tk.EOS}<｜User｜>and 3 × 3? 你好<｜Assistant｜>"
+    )
+    assert ids == tokenizer.apply_chat_template(CHAT, add_generation_prompt=True)["input_ids"]
+    assert ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_text_prompt_begins_with_bos(tokenizer):
+    assert tokenizer.decode(tk.encode_prompt(tokenizer, "User: 1 Assistant:")) == f"{tk.BOS}User: 1 Assistant:"
+
+
+def test_decode_keeps_tags_and_drops_the_end(tokenizer):
+    text = "<think>1</think><answer>é</answer>"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tk.decode(tokenizer, [*ids, 1, 2, 2]) == text
+
+
+def test_cut_character_does_not_raise(tokenizer):
+    ids = tokenizer("é", add_special_tokens=False)["input_ids"]
+    assert tk.decode(tokenizer, ids[:1]) == "\ufffd"
+
+
+def test_saved_directory_loads_with_auto_tokenizer(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert len(again) == len(tokenizer)
+    assert tk.encode_prompt(again, CHAT) == tk.encode_prompt(tokenizer, CHAT)
+    assert tk.encode_prompt(again, "x 你") == tk.encode_prompt(tokenizer, "x 你")
+    assert again.chat_template == tokenizer.chat_template
+    ids = list(range(tk.VOCAB_SIZE))
+    assert tk.decode(again, ids) == tk.decode(tokenizer, ids)
+    assert (again.eos_token_id, again.pad_token_id, again.padding_side) == (1, 2, "left")
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_history_of_any_role_survives(tokenizer, role):
+    ids = tk.encode_prompt(tokenizer, [{"role": role, "content": "plain"}, {"role": "user", "content": "q"}])
+    assert "plain" in tokenizer.decode(ids)

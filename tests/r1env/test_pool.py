@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+import toy_envs  # noqa: F401 (registers its environments)
+
+import r1env
+from r1env import ConfigError, EnvSpec, GraderError, GradingPool
+
+MATH = EnvSpec("r1env/Math-v0", {"level": "precedence", "reward": {"weights": {"format": 0.5}}})
+MOODY = EnvSpec("toy_envs:toy/Moody-v0")
+
+
+def tagged(answer: str) -> str:
+    return f"<think>x</think><answer>{answer}</answer>"
+
+
+def moody(*answers: str, **meta):
+    env = MOODY.make()
+    tasks = [env.task(index=index) for index in range(len(answers))]
+    tasks = [r1env.Task(id=t.id, env=t.env, messages=t.messages, answer=t.answer, meta=meta) for t in tasks]
+    return [(task, tagged(answer)) for task, answer in zip(tasks, answers, strict=True)]
+
+
+def children(pool: GradingPool) -> list[int]:
+    return [child._process.pid for child in pool._children]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.fixture(scope="module")
+def moody_pool():
+    with GradingPool(MOODY, workers=2, deadline_s=1.0) as pool:
+        yield pool
+
+
+def test_grades_equal_those_of_the_environment_and_keep_their_order():
+    env = MATH.make()
+    items = []
+    for index in range(700):
+        task = env.task(index=index)
+        response = (env.oracle(task), tagged(str(index)), f"<answer>{task.answer}</answer>", "\ud800 hm")[
+            index % 4
+        ]
+        items.append((task, response))
+    with GradingPool(MATH) as pool:
+        grades = pool.grade(items)
+        assert pool.grade([]) == []
+        stats = pool.stats
+    for (task, response), grade in zip(items, grades, strict=True):
+        expected = env.grade(task, response)
+        for field in ("reward", "parts", "verdict", "extracted", "detail", "grader_version"):
+            assert getattr(grade, field) == getattr(expected, field)
+    assert stats.graded == 700 == sum(stats.verdicts.values())
+    assert stats.verdicts["correct"] >= 350 and stats.verdicts["no_answer"] == 175
+    assert (stats.unscorable, stats.wall_deadline_hits, stats.restarts) == (0, 0, 0) and stats.seconds > 0
+
+
+@pytest.mark.parametrize("how", ["spin", "spin in C"])
+def test_an_answer_that_keeps_the_grader_busy_is_wrong_and_costs_nobody_else(how, moody_pool):
+    answers = ["right", "left", how, "right", *["right"] * 20]
+    for _ in range(3):  # on a crowded machine the spinning child may get too little CPU time to be at fault
+        before = moody_pool.stats
+        grades = moody_pool.grade(moody(*answers))
+        after = moody_pool.stats
+        assert (
+            1 <= after.wall_deadline_hits - before.wall_deadline_hits == after.restarts - before.restarts <= 2
+        )
+        if grades[2].verdict == "wrong":
+            break
+    assert [grade.verdict for grade in grades] == ["correct", "wrong", "wrong", "correct", *["correct"] * 20]
+    late = grades[2]
+    assert (late.reward, late.parts, late.seconds) == (1.0, {"accuracy": 0.0, "format": 1.0, "tags": 1.0}, 1.0)
+    assert "took longer than 1 s" in late.detail and "CPU" in late.detail
+
+
+def test_a_grade_that_waits_is_tried_again_and_then_unscorable(moody_pool):
+    before = moody_pool.stats
+    grades = moody_pool.grade(moody("right", "sleep", "right"))
+    assert [grade.verdict for grade in grades] == ["correct", "unscorable", "correct"]
+    assert (grades[1].reward, grades[1].parts["format"]) == (0.0, 1.0)
+    assert "twice" in grades[1].detail
+    after = moody_pool.stats
+    assert after.wall_deadline_hits - before.wall_deadline_hits == 2
+    assert after.unscorable - before.unscorable == 1
+
+
+def test_a_killed_worker_costs_nothing_if_the_second_try_works(moody_pool, tmp_path):
+    grades = moody_pool.grade(moody("right", "die once", "right", flag=str(tmp_path / "flag")))
+    assert [grade.verdict for grade in grades] == ["correct"] * 3
+
+
+def test_an_answer_that_kills_every_worker_costs_one_grade(moody_pool):
+    before = moody_pool.stats
+    grades = moody_pool.grade(moody(*["right"] * 30, "die", *["left"] * 30))
+    assert [grade.verdict for grade in grades] == ["correct"] * 30 + ["unscorable"] + ["wrong"] * 30
+    assert "died" in grades[30].detail
+    assert moody_pool.stats.restarts - before.restarts == 2
+
+
+def test_workers_killed_from_outside_while_idle_or_at_work(moody_pool):
+    moody_pool.grade(moody("right"))
+    for pid in children(moody_pool):
+        os.kill(pid, signal.SIGKILL)
+    assert moody_pool.grade(moody("right", "left"))[0].verdict == "correct"
+
+    victims = children(moody_pool)
+    killer = threading.Timer(0.3, lambda: os.kill(victims[0], signal.SIGKILL))
+    killer.start()
+    grades = moody_pool.grade(moody("sleep", "sleep", *["right"] * 4))
+    killer.join()
+    assert [grade.verdict for grade in grades[2:]] == ["correct"] * 4
+
+
+def test_a_stopped_worker_is_replaced(moody_pool):
+    """A machine that stops giving CPU time: no verdict on the answer."""
+    moody_pool.grade(moody("right"))
+    os.kill(children(moody_pool)[0], signal.SIGSTOP)
+    grades = moody_pool.grade(moody(*["right"] * 6))
+    assert [grade.verdict for grade in grades] == ["correct"] * 6
+
+
+def test_large_transcripts_to_a_stopped_worker_do_not_block(moody_pool):
+    moody_pool.grade(moody("right"))
+    os.kill(children(moody_pool)[1], signal.SIGSTOP)
+    items = [(task, "x" * 2_000_000 + response) for task, response in moody(*["right"] * 6)]
+    grades = moody_pool.grade(items)
+    assert [(grade.verdict, grade.parts["format"]) for grade in grades] == [("correct", 0.0)] * 6
+
+
+def test_noise_on_standard_output_and_failures_of_the_grader(moody_pool):
+    grades = moody_pool.grade(moody("print", "crash", "give up"))
+    assert [grade.verdict for grade in grades] == ["correct", "unscorable", "unscorable"]
+
+
+def test_use_from_several_threads(moody_pool):
+    results: dict[int, list[str]] = {}
+
+    def work(number):
+        answers = ["right" if i % (number + 2) else "left" for i in range(60)]
+        results[number] = [grade.verdict for grade in moody_pool.grade(moody(*answers))]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for number in range(4):
+        assert results[number] == ["correct" if i % (number + 2) else "wrong" for i in range(60)]
+
+
+def test_the_start_of_a_worker_does_not_count(tmp_path):
+    """Starting takes longer than the deadline, and yet nothing is late."""
+    with GradingPool(EnvSpec("toy_envs:toy/Slow-v0"), workers=1, deadline_s=0.3) as pool:
+        env = MOODY.make()
+        assert pool.grade([(env.task(index=0), tagged("right"))])[0].verdict == "correct"
+        assert pool.stats.wall_deadline_hits == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (EnvSpec("r1env/Meth-v0"), "did you mean 'r1env/Math-v0'"),
+        (EnvSpec("toy_envs:toy/Late-v0"), "this environment cannot be made"),
+        (EnvSpec("r1env/Math-v0", {"no_such": 1}), "no_such"),
+    ],
+)
+def test_a_worker_that_cannot_start_is_an_error_with_its_words(spec, words):
+    task = MATH.make().task(index=0)
+    pool = GradingPool(spec)
+    with pytest.raises(GraderError, match=words):
+        pool.grade([(task, "x")])
+    assert not pool._children
+
+
+def test_closing_ends_the_workers_and_a_closed_pool_can_be_used_again():
+    with GradingPool(MATH, workers=3) as pool:
+        pool.start()
+        pids = children(pool)
+        assert len(pids) == 3 and all(map(is_running, pids))
+    assert not any(map(is_running, pids))
+    pool.close()
+    task = MATH.make().task(index=0)
+    assert pool.grade([(task, MATH.make().oracle(task))])[0].verdict == "correct"
+    pids = children(pool)
+    del pool
+    assert wait_until(lambda: not any(map(is_running, pids)), 5)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_die_with_their_parent(busy):
+    """Even in the middle of C code that never comes back."""
+    code = f"""
+    import sys; sys.path[:0] = {[p for p in sys.path if p]!r}
+    import threading, time, toy_envs
+    from r1env import EnvSpec, GradingPool
+    spec = EnvSpec("toy_envs:toy/Moody-v0")
+    pool = GradingPool(spec, workers=1, deadline_s=1.0)
+    pool.start()
+    if {busy}:
+        task = spec.make().task(index=0)
+        pool.deadline_s = 1e6
+        pool._children[0].deadline_s = 1e6
+        threading.Thread(target=pool.grade, args=([(task, "<answer>spin in C</answer>")],), daemon=True).start()
+        time.sleep(0.5)
+    print(pool._children[0]._process.pid, flush=True)
+    time.sleep(600)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    assert is_running(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert wait_until(lambda: not is_running(pid), 15)
+
+
+def test_ctrl_c_reaches_the_parent_and_leaves_no_worker():
+    code = f"""
+    import sys; sys.path[:0] = {[p for p in sys.path if p]!r}
+    import toy_envs
+    from r1env import EnvSpec, GradingPool
+    spec = EnvSpec("toy_envs:toy/Moody-v0")
+    with GradingPool(spec, workers=2, deadline_s=60) as pool:
+        pool.start()
+        print(*[child._process.pid for child in pool._children], flush=True)
+        pool.grade([(spec.make().task(index=0), "<answer>sleep</answer>")])
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    time.sleep(0.5)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, errors = parent.communicate(timeout=20)
+    assert errors.strip().endswith("KeyboardInterrupt") and errors.count("Traceback") == 1
+    assert wait_until(lambda: not any(map(is_running, pids)), 5)
+
+
+@pytest.mark.parametrize("arguments", [{"workers": 0}, {"deadline_s": 0.0}, {"deadline_s": float("nan")}])
+def test_impossible_settings_are_named(arguments):
+    with pytest.raises(ConfigError, match="grading"):
+        GradingPool(MATH, **arguments)
+
+
+def test_symbolic_grading_works_in_workers_and_off_the_main_thread(tmp_path):
+    """math-verify's own time limit silently scored everything 0 off the main thread."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"problem": "P", "answer": "\\\\frac{\\\\sqrt{2}}{2}"}\n')
+    spec = EnvSpec("r1env/Math-v0", {"source": str(path), "test_source": str(path)})
+    env = spec.make()
+    items = [
+        (env.task(index=0), tagged(answer)) for answer in (r"\frac{1}{\sqrt{2}}", r"\sqrt{2}", r"9^{9^{9}}")
+    ]
+    with GradingPool(spec, workers=1) as pool:
+        results = [[grade.verdict for grade in pool.grade(items)]]
+    thread = threading.Thread(target=lambda: results.append([env.grade(*item).verdict for item in items]))
+    thread.start()
+    thread.join(60)
+    assert results == [["correct", "wrong", "wrong"]] * 2
+
+
+def test_grades_by_the_thousand():
+    """Measured 16,000 a second with two workers on two shared cores; the floor leaves room for busy machines."""
+    env = MATH.make()
+    items = [(task, env.oracle(task)) for task in (env.task(index=index) for index in range(2_000))]
+    with GradingPool(MATH, workers=2) as pool:
+        pool.grade(items[:10])
+        started = time.perf_counter()
+        assert all(grade.verdict == "correct" for grade in pool.grade(items))
+        assert 2_000 / (time.perf_counter() - started) > 1_000
+
+
+def test_items_are_plain_data():
+    env = MATH.make()
+    task = env.task(index=0)
+    assert pickle.loads(pickle.dumps(task)) == task
