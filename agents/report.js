@@ -169,9 +169,15 @@ function headline() {
           ],
           ".",
         ),
-        h("p", { class: "small" }, `Chance that one sample is right, on ${tasks} held-out tasks.`),
+        h(
+          "p",
+          { class: "small" },
+          `Chance that one sample is right, on ${tasks} held-out task${tasks === "1" ? "" : "s"}.`,
+        ),
       ),
-      sameK && tile(`pass@${k}`, `At least one of ${k} samples is right.`, (f) => f.pass_at_k, percent),
+      sameK &&
+        k !== 1 &&
+        tile(`pass@${k}`, `At least one of ${k} samples is right.`, (f) => f.pass_at_k, percent),
       tile("Format", "Share of completions in the asked format.", (f) => f.format, percent),
       tile(
         "Length",

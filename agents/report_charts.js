@@ -99,7 +99,7 @@ function evalSeries() {
     return { name, xs: there.map((p) => p.step), ys, smooth: ys, band, sparse, dots: there.length < 60 };
   };
   // Evaluations during the run may take fewer samples a task: pass@4 is no point of pass@16's line.
-  const ks = [...new Set(points.filter((p) => known(p.pass_at_k)).map((p) => p.k ?? "k"))].sort(
+  const ks = [...new Set(points.filter((p) => known(p.pass_at_k) && p.k !== 1).map((p) => p.k ?? "k"))].sort(
     (a, b) => b - a,
   );
   const ofK = ks.map((k) => pick(`pass@${k}`, "pass_at_k", null, (p) => (p.k ?? "k") === k));
@@ -429,7 +429,10 @@ function charts() {
       if (!series.length) continue;
       if (!spec.evals && series.every((one) => one.ys.length > 1 && constant(one)))
         flat.push(
-          ...series.map((one) => [spec.title, one.name, reader(spec, series)(one.ys[0])]),
+          ...series.map((one) => [
+            spec.title.toLowerCase() + (series.length > 1 ? ` (${one.name})` : ""),
+            reader(spec, series)(one.ys[0]),
+          ]),
         );
       else figures.push(chart(spec, series));
     }
@@ -451,13 +454,7 @@ function charts() {
           "p",
           { class: "quiet" },
           "The same at every step: ",
-          flat.map(([title, name, value], i) => [
-            i ? "; " : "",
-            title.toLowerCase(),
-            title.toLowerCase() === name ? "" : ` (${name})`,
-            " ",
-            h("b", {}, value),
-          ]),
+          flat.map(([name, value], i) => [i ? "; " : "", name, " ", h("b", {}, value)]),
           ".",
         )
       : null,

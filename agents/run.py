@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -128,8 +129,8 @@ class Run:
         partial = self.path / "state" / f".tmp-{step:06d}"
         with _writing(self.path, partial):
             partial.mkdir(parents=True, exist_ok=True)
-            torch.save(policy.trainable_state(), partial / "policy.pt")
-            torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+            _store(policy.trainable_state(), partial / "policy.pt")
+            _store(optimizer.state_dict(), partial / "optimizer.pt")
             files = {f.name: records.sha256_file(f) for f in sorted(partial.iterdir())}
             state = {"step": step, "notes": self.notes, "files": files}
             records.write_json_atomic(partial / "state.json", state)
@@ -286,23 +287,26 @@ def _comparable(config: Any) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if not k.startswith(("run.", "logger."))}
 
 
+def _store(value: Any, file: Path) -> None:
+    """`torch.save`, with a failed write as the `OSError` it is (torch's archive writer loses the reason)."""
+    try:
+        torch.save(value, file)
+    except RuntimeError as error:
+        full = shutil.disk_usage(file.parent).free < 1 << 20
+        code = errno.ENOSPC if full else errno.EIO
+        raise OSError(code, os.strerror(code), str(file)) from error
+
+
 @contextlib.contextmanager
 def _writing(path: Path, partial: Path | None = None) -> Iterator[None]:
     """Turn a failed write (full disk, permissions) into one clear error and leave nothing half-written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
+    except OSError as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, R1Error):
             raise
-        if (
-            isinstance(error, RuntimeError)
-            and "writ" not in str(error)
-            and "PytorchStreamWriter" not in str(error)
-        ):
-            raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise RunError(
-            f"cannot write to {path}: {reason}; the last save is intact, free space and resume"
+            f"cannot write to {path}: {error.strerror or error}; the last save is intact, free space and resume"
         ) from error

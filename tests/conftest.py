@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two test processes share two cores
+
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

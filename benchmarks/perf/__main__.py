@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from r1env.errors import ConfigError, R1Error, nearest
+
+if TYPE_CHECKING:
+    from benchmarks.perf.rows import Row
 
 BENCHMARKS = {
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(row.error for row in rows) else 0
 
 
-def _measure(given: argparse.Namespace) -> list:
+def _measure(given: argparse.Namespace) -> list[Row]:
     from benchmarks.perf import rows as output
 
     if given.name not in BENCHMARKS:
@@ -88,4 +93,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends us, our subprocesses end with us
     sys.exit(main())

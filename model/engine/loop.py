@@ -82,8 +82,8 @@ class LoopEngine:
         for i, prompt in enumerate(prompts):
             self.submit(Request(id=i, prompt_ids=prompt, params=params, seed=seeds[i]))
         out: list[dict[int, Completion]] = [{} for _ in prompts]
-        for i, sample, completion in self.finished():
-            out[int(i)][sample] = completion
+        for place, sample, completion in self.finished():
+            out[int(place)][sample] = completion
         return [[samples[j] for j in range(params.n)] for samples in out]
 
     def load_weights(self, source: Any | Mapping[str, Tensor], version: int) -> None:

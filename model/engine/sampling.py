@@ -91,7 +91,7 @@ def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Te
     if params.top_p is None:
         token, logprob = _invert(probability, uniform)
     else:
-        probability, ids = probability.sort(-1, descending=True, stable=True)
+        probability, ids = torch.sort(probability, dim=-1, descending=True, stable=True)
         # A token stays while those likelier than it have not yet reached top_p: the first always does.
         before = probability.cumsum(-1) - probability
         kept = torch.where(before < params.top_p, probability, 0.0)

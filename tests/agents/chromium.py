@@ -114,7 +114,8 @@ class Browser:
         self.send("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + TIMEOUT_S
         while not self._drawn():
-            assert time.monotonic() < deadline, f"the page was never drawn: {self.complaints()}"
+            waiting = time.monotonic() < deadline and not self.complaints()
+            assert waiting, f"the page was not drawn: {self.complaints()}"
             time.sleep(0.05)
 
     def _drawn(self) -> bool:

@@ -321,7 +321,7 @@ def test_a_finished_run_is_drawn_whole_and_in_silence(browser: Browser, run_dir:
     assert page.js(
         "[...document.querySelectorAll('.chart')].every((c) => c.querySelector('path.line, path.area'))"
     )
-    assert "The same at every step: clipped 0.0%; learning rate (rate) 1.0e-4; unscorable 0." in text
+    assert "The same at every step: clipped 0.0%; learning rate 1.0e-4; unscorable 0." in text
     assert "correct_by_task" not in (run_dir / "report.html").read_text()
     assert "RL here elicits a behaviour that the warm-up planted. <!-- <script> <img" in text
     assert "python -m agents.grpo env=math seed=0" in text and "agents.grpo" in page.js(
@@ -421,7 +421,7 @@ def test_a_supervised_run_shows_its_loss(browser: Browser, tmp_path: Path) -> No
         "Loss",
         "Learning rate",
     ]
-    assert "The same at every step: seconds by phase (total) 100 ms." in page.js(
+    assert "The same at every step: seconds by phase 100 ms." in page.js(
         "document.querySelector('#curves').innerText"
     )
     assert_silent(page, tmp_path)

@@ -28,7 +28,7 @@ def test_any_text_round_trips(text):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(max_size=40))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="<"), max_size=40))
 def test_plain_text_is_its_bytes(text):
     assert len(_built()(text, add_special_tokens=False)["input_ids"]) == len(text.encode())
 

@@ -79,7 +79,7 @@ def test_tiny_preset_is_what_it_says():
     active = total - experts * (1 - config.num_experts_per_tok / config.n_routed_experts)
     assert 0.95e6 < total < 1.05e6
     assert 0.5e6 < active < 0.6e6
-    assert policy.model.embed_tokens.weight.std() == pytest.approx(0.02, rel=0.02)
+    assert policy.model.embed_tokens.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert all(
         torch.equal(a, b) for a, b in zip(policy.state_dict().values(), presets.tiny(0).state_dict().values())
     )

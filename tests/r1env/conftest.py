@@ -5,6 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Time limits of single examples only fail on busy machines.
+settings.register_profile("r1env", deadline=None)
+settings.load_profile("r1env")
 
 
 @pytest.fixture(scope="session")
