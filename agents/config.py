@@ -41,7 +41,14 @@ class EnvConfig:
     level: Any = None
     extraction: str | None = None
     reward: RewardConfig = field(default_factory=RewardConfig)
+    eval_levels: list[str] = field(default_factory=list)
+    probes: list[dict[str, str]] = field(default_factory=list)
     args: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for probe in self.probes:
+            if set(probe) != {"prompt", "answer"}:
+                raise ConfigError(f"env.probes: {dict(probe)} must have exactly 'prompt' and 'answer'")
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments for `r1env.make(id, **kwargs)`."""
@@ -193,10 +200,8 @@ class GRPOEvalConfig:
     n_during: int
     k_during: int
     max_new_tokens: int | None
-    levels: list[str]
     n_level: int
     k_level: int
-    probes: list[dict[str, str]]
     extraction: str | None
 
     def __post_init__(self) -> None:

@@ -19,23 +19,15 @@ CHUNK = 512
 
 
 def held_out(env: ReasoningEnv, n: int, *, level: str | None = None) -> list[Task]:
-    """The first n distinct tasks of the held-out split: the same for every run and every policy.
-
-    A split that holds fewer gives all it has.
+    """The first n different tasks of the held-out split, or all it has: the same for every run and policy.
 
     Raises:
         DataError: the split is empty.
     """
-    size = env.num_tasks("test")
-    found: dict[str, Task] = {}
-    for index in range(size if size is not None else 50 * n):
-        task = env.task(split="test", index=index, level=level)
-        found.setdefault(task.id, task)
-        if len(found) == n:
-            break
-    if not found:
+    tasks = env.distinct_tasks(n, split="test", level=level)
+    if not tasks:
         raise DataError(f"{env.id} has no held-out tasks; give env.test_source=FILE")
-    return list(found.values())
+    return tasks
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

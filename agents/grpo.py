@@ -68,7 +68,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     resumed = run.resume(p.policy, optimizer)
     p.engine.load_weights(p.policy, run.step)
     logger = loggers.build(run)
-    measurement = Measurement(cfg.eval, p.env, p.evaluator)
+    measurement = Measurement(cfg, p.env, p.evaluator)
     stream = rollout.TaskStream(p.env, "train", cfg.seed)
     params = SamplingParams(
         max_new_tokens=agent.max_new_tokens,

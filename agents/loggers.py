@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import uuid
 from typing import Any
 
 from agents.run import Run
@@ -33,7 +34,7 @@ class WandbLogger(Logger):
             project=settings.project,
             mode=settings.mode,
             name=run.path.name,
-            id=run.notes.setdefault("wandb_id", wandb.util.generate_id()),
+            id=run.notes.setdefault("wandb_id", uuid.uuid4().hex[:8]),
             resume="allow",
             dir=str(run.path),
             config=dataclasses.asdict(run.config),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents import progress
-from agents.config import GRPOEvalConfig
+from agents.config import GRPOConfig
 from agents.evaluate import Evaluator, held_out
 from r1env import ReasoningEnv, stats
 
@@ -13,11 +13,14 @@ from r1env import ReasoningEnv, stats
 class Measurement:
     """The same tasks and the same sampling seeds each time, so that what changes is the policy."""
 
-    def __init__(self, cfg: GRPOEvalConfig, env: ReasoningEnv, evaluator: Evaluator) -> None:
-        self._cfg, self._evaluator = cfg, evaluator
-        self._tasks = held_out(env, cfg.n)
-        self._levels = {level: held_out(env, cfg.n_level, level=level) for level in cfg.levels}
-        self._probes = [env.ask(p["prompt"], p["answer"]) for p in cfg.probes]
+    def __init__(self, cfg: GRPOConfig, env: ReasoningEnv, evaluator: Evaluator) -> None:
+        self._cfg, self._evaluator = cfg.eval, evaluator
+        self._tasks = held_out(env, cfg.eval.n)
+        generated = env.num_tasks("test") is None
+        levels = cfg.env.eval_levels if generated else []
+        self._levels = {level: held_out(env, cfg.eval.n_level, level=level) for level in levels}
+        self._questions = [p["prompt"] for p in cfg.env.probes]
+        self._probes = [env.ask(p["prompt"], p["answer"]) for p in cfg.env.probes]
 
     def full(self, when: str) -> dict[str, Any]:
         """`{held_out, by_level: {level: …}, probes: […]}`; says the headline on screen."""
@@ -51,7 +54,7 @@ class Measurement:
             [first["correct_by_task"][i] / self._cfg.k for i in ids],
             [last["correct_by_task"][i] / self._cfg.k for i in ids],
         )
-        probes = zip(self._cfg.probes, before["probes"], after["probes"], strict=True)
+        probes = zip(self._questions, before["probes"], after["probes"], strict=True)
         return {
             "before": first,
             "after": last,
@@ -61,6 +64,6 @@ class Measurement:
                 level: {"before": before["by_level"][level], "after": after["by_level"][level]}
                 for level in self._levels
             },
-            "probe": [{"prompt": p["prompt"], "before": b, "after": a} for p, b, a in probes],
+            "probe": [{"prompt": p, "before": b, "after": a} for p, b, a in probes],
             "note": note,
         }

@@ -77,11 +77,11 @@ class FileTraces:
     """Demonstrations from a JSONL file with `prompt` (text or chat messages) and `completion` on each line."""
 
     def __init__(self, path: Path, tokenizer: Any, prompt: prompts.PromptConfig, seed: int) -> None:
-        from r1env.sources import load_rows
+        from r1env.sources import read_file
 
         self._seed = seed
         self._pairs = []
-        for number, row in enumerate(load_rows(str(path)), start=1):
+        for number, row in enumerate(read_file(path), start=1):
             for column in ("prompt", "completion"):
                 if not row.get(column):
                     raise DataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from agents import cli, progress
 from agents.config import GRPOConfig, SFTConfig
 from agents.run import Interrupted, cache_dir
+from agents.setup import file_inputs
 from r1env import records
 
 NOTE = (
@@ -42,12 +43,15 @@ def ensure_base(cfg: GRPOConfig) -> Path:
 
 
 def warmup_config(cfg: GRPOConfig) -> SFTConfig:
-    """The SFT configuration that makes the base of a GRPO configuration."""
-    composed = cli.compose("sft", ["model=tiny", "data=warmup", "eval.n=0", *cfg.model.warmup])
-    warm: SFTConfig = cli.checked(composed, SFTConfig)
+    """The SFT configuration that makes the base of a GRPO configuration, its run directory in the cache.
+
+    The directory's name is a hash over all that the base depends on, so that a change makes another base.
+    """
+    fixed = ["model=tiny", "data=warmup", "eval.n=0", "run.save_every=100"]
+    warm: SFTConfig = cli.checked(cli.compose("sft", [*fixed, *cfg.model.warmup]), SFTConfig)
     warm = dataclasses.replace(
         warm,
-        env=cfg.env,
+        env=dataclasses.replace(cfg.env, eval_levels=[], probes=[]),  # what is only measured changes no base
         prompt=cfg.prompt,
         engine=cfg.engine,
         seed=cfg.seed,
@@ -57,8 +61,9 @@ def warmup_config(cfg: GRPOConfig) -> SFTConfig:
     identity = {
         k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine", "threads")
     }
+    identity["files"] = file_inputs(cfg.env.source)
     directory = cache_dir() / "warmup" / f"{cfg.model.name}-{records.sha256_json(identity)[:16]}"
-    return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory), save_every=100))
+    return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory)))
 
 
 def note(warm: SFTConfig) -> str:

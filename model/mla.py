@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import V3Config
+from model.norm import RMSNorm
 from model.packed import Packed, attention
 from model.rope import rotate
 
@@ -28,12 +29,12 @@ class MLA(nn.Module):
             self.q_proj = nn.Linear(config.hidden_size, heads * config.qk_head_dim, bias=False)
         else:
             self.q_a_proj = nn.Linear(config.hidden_size, config.q_lora_rank, bias=bias)
-            self.q_a_layernorm = nn.RMSNorm(config.q_lora_rank, eps=LATENT_EPS)
+            self.q_a_layernorm = RMSNorm(config.q_lora_rank, LATENT_EPS)
             self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
         self.kv_a_proj_with_mqa = nn.Linear(
             config.hidden_size, config.kv_lora_rank + config.qk_rope_head_dim, bias=bias
         )
-        self.kv_a_layernorm = nn.RMSNorm(config.kv_lora_rank, eps=LATENT_EPS)
+        self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, LATENT_EPS)
         self.kv_b_proj = nn.Linear(
             config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
         )

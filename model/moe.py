@@ -115,7 +115,7 @@ class _RoutedExperts(torch.autograd.Function):
         counts = torch.bincount(chosen, minlength=len(gate_up)).tolist()
         weight = weights.flatten()[order, None]
 
-        pre = _products(x[token], gate_up.mT, counts)
+        pre = _products(x.index_select(0, token), gate_up.mT, counts)
         gate, up = pre.chunk(2, dim=-1)
         out = _products(F.silu(gate).mul_(up).mul_(weight), down.mT, counts)
         place = torch.empty_like(order)
@@ -131,7 +131,7 @@ class _RoutedExperts(torch.autograd.Function):
         gate, up = pre.chunk(2, dim=-1)
         silu = F.silu(gate)
         inner = silu * up
-        grad_out = grad[token]
+        grad_out = grad.index_select(0, token)
 
         grad_weighted = _products(grad_out, down, counts)
         grad_down = _outer_products(grad_out, inner * weight, counts, down)
@@ -142,7 +142,7 @@ class _RoutedExperts(torch.autograd.Function):
         torch.mul(grad_inner, silu, out=grad_pre[:, gate.shape[1] :])
         grad_pre[:, : gate.shape[1]] = torch.ops.aten.silu_backward(grad_inner.mul_(up), gate)
 
-        grad_gate_up = _outer_products(grad_pre, x[token], counts, gate_up)
+        grad_gate_up = _outer_products(grad_pre, x.index_select(0, token), counts, gate_up)
         grad_x = _sum_pairs(_products(grad_pre, gate_up, counts), place, ctx.k)
         return grad_x, grad_weights.view(-1, ctx.k), None, grad_gate_up, grad_down
 
@@ -166,4 +166,4 @@ def _outer_products(left: Tensor, right: Tensor, counts: list[int], like: Tensor
 
 def _sum_pairs(rows: Tensor, place: Tensor, k: int) -> Tensor:
     """Adds up each token's K rows of the sorted buffer: [N K, D] to [N, D]. A gather, so deterministic."""
-    return rows[place].unflatten(0, (-1, k)).sum(1)
+    return rows.index_select(0, place).unflatten(0, (-1, k)).sum(1)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.config import V3Config
 from model.mla import MLA
 from model.moe import MLP, MoE
+from model.norm import RMSNorm
 from model.packed import Packed
 from model.policy import Decoder, PolicyOutput, copy_state
 from model.rope import rotations
@@ -25,9 +26,9 @@ class Layer(nn.Module):
 
     def __init__(self, config: V3Config, index: int) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = MLA(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         dense = index < config.first_k_dense_replace
         self.mlp = MLP(config.hidden_size, config.intermediate_size) if dense else MoE(config)
 
@@ -44,7 +45,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
 
 class V3Policy(nn.Module):

@@ -58,9 +58,9 @@ def load(source: str, *, split: str, columns: Mapping[str, str] | None = None) -
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        return _rows(_read_file(_file_of_split(path, split)), source, columns), True
+        return _rows(read_file(_file_of_split(path, split)), source, columns), True
     if path.exists() or _looks_like_a_path(source):
-        return _rows(_read_file(path), source, columns), False
+        return _rows(read_file(path), source, columns), False
     records, has_splits = _read_hub(source, split)
     return _rows(records, source, columns), has_splits
 
@@ -81,7 +81,12 @@ def _file_of_split(directory: Path, split: str) -> Path:
     )
 
 
-def _read_file(path: Path) -> list[dict[str, Any]]:
+def read_file(path: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl, .json or .csv file, also gzipped.
+
+    Raises:
+        DataError: it does not exist, is of another kind, or is damaged; names the line.
+    """
     kind = Path(path.name.removesuffix(".gz")).suffix
     if kind not in SUFFIXES:
         raise DataError(
@@ -153,7 +158,7 @@ def _rows(records: Sequence[Mapping[str, Any]], source: str, columns: Mapping[st
         value = str(records[number].get(column))[-60:]
         what = "question" if column == question else "answer that can be graded"
         raise DataError(
-            f"{source} row {number} has no {what}: {column!r} ends in {value!r}; fix or remove it"
+            f"{source} row {number + 1} has no {what}: {column!r} ends in {value!r}; fix or remove it"
             + (f" and {len(broken) - 1} more like it, of {len(records)} rows" if len(broken) > 1 else "")
         )
     return rows

@@ -25,6 +25,8 @@ FinishReason: TypeAlias = Literal["stop", "length"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
+    """One problem: what a policy is asked, and what its grader needs."""
+
     id: str
     """Content hash over what defines the task (`task_id`): equal tasks have equal ids everywhere."""
     env: str
@@ -39,6 +41,8 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
+    """What an engine returns for one sample."""
+
     text: str
     """Decoded text, special tokens such as `<think>` kept, the end-of-sequence token left out."""
     token_ids: tuple[int, ...]
@@ -53,6 +57,8 @@ class Completion:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Grade:
+    """What a grader makes of one response."""
+
     reward: float
     """Weighted sum of `parts`; 0.0 where unscorable, and then masked by whoever trains on it."""
     parts: Mapping[str, float]
@@ -71,6 +77,8 @@ class Grade:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
+    """A run of tokens with one author within a rollout."""
+
     role: Literal["prompt", "observation", "completion"]
     """Who wrote these tokens: the task, the environment, or the policy."""
     token_ids: tuple[int, ...]
@@ -83,6 +91,8 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
+    """One played task: its tokens turn by turn, and the grade."""
+
     task: Task
     """The task that was played."""
     turns: tuple[Turn, ...]

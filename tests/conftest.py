@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = (
     "agent.steps=12", "agent.prompts=4", "agent.group=4", "agent.max_new_tokens=12", "eval.n=4", "eval.k=2",
-    "eval.every=5", "eval.n_during=2", "eval.k_during=2", "eval.levels=[times]", "eval.n_level=2",
+    "eval.every=5", "eval.n_during=2", "eval.k_during=2", "env.eval_levels=[times]", "eval.n_level=2",
     "eval.k_level=2", "run.save_every=3", "run.sample_every=4",
 )  # fmt: skip
 """Overrides that make a GRPO run of the tiny policy a matter of seconds."""
@@ -53,3 +53,22 @@ def command(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory) -> Path:
+    """A Hugging Face directory of a random Llama with the byte-level tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from model import tokenizer
+
+    directory = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=tokenizer.VOCAB_SIZE, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, bos_token_id=0, eos_token_id=1, pad_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(directory)
+    tokenizer.build().save_pretrained(directory)
+    return directory

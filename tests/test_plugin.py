@@ -28,7 +28,16 @@ def installed(tmp_path_factory) -> Path:
         '[tool.hatch.build.targets.wheel]\nonly-include = ["acme_parity.py"]\n' + entry
     )
     target = tmp_path_factory.mktemp("site")
-    command = ["pip", "install", "-q", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    command = [
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+        str(source),
+    ]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return target
@@ -52,7 +61,7 @@ def test_it_trains(installed, tmp_path):
         tmp_path,
         *("-m", "agents.grpo", "env=gym", "env.id=acme/Parity-v0", f"run.dir={tmp_path / 'run'}"),
         *(o for o in SMALL if "level" not in o),
-        *("eval.levels=[]", "eval.probes=[]", "model.warmup=['agent.steps=30','agent.batch=16']"),
+        *("env.eval_levels=[]", "env.probes=[]", "model.warmup=['agent.steps=30','agent.batch=16']"),
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -78,8 +87,12 @@ def test_it_passes_gymnasiums_checker(installed, tmp_path):
 def test_a_broken_plugin_breaks_nothing_else(installed, tmp_path):
     broken = tmp_path / "broken"
     (broken / "broken_plugin-1.0.dist-info").mkdir(parents=True)
-    (broken / "broken_plugin-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
-    (broken / "broken_plugin-1.0.dist-info" / "entry_points.txt").write_text("[r1env.envs]\nx = no_such_module:register\n")
+    (broken / "broken_plugin-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n"
+    )
+    (broken / "broken_plugin-1.0.dist-info" / "entry_points.txt").write_text(
+        "[r1env.envs]\nx = no_such_module:register\n"
+    )
     code = f"import sys; sys.path.append({str(broken)!r}); import r1env; print('r1env/Math-v0' in r1env.registered_ids())"
     done = python(installed, tmp_path, "-c", code)
     assert done.stdout.strip() == "True", done.stderr

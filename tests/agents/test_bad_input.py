@@ -20,7 +20,7 @@ from agents.config import GRPOConfig, SFTConfig
 
 FAST = (
     "agent.steps=2", "agent.prompts=2", "agent.group=2", "agent.max_new_tokens=4", "eval.n=2", "eval.k=1",
-    "eval.every=0", "eval.levels=[]", "eval.probes=[]", "run.save_every=1", "agent.grade_workers=1",
+    "eval.every=0", "env.eval_levels=[]", "env.probes=[]", "run.save_every=1", "agent.grade_workers=1",
 )  # fmt: skip
 FAST_SFT = ("agent.steps=2", "agent.batch=2", "eval.n=0", "run.save_every=1", "agent.grade_workers=1")
 
@@ -125,10 +125,16 @@ CASES: dict[str, tuple[Callable[[World], int], str]] = {
     "gold without a marker": (lambda w: w.dataset(GOOD + row(answer="two")), "41"),
     "empty gold": (lambda w: w.dataset(GOOD + row(answer="#### ")), "41"),
     "level on a dataset": (lambda w: w.dataset(GOOD, "env.level=add_sub"), "level"),
-    "file of an unknown kind": (lambda w: w.grpo("env=gsm8k", f"env.source={w.file('rows.xyz', GOOD)}"), "rows.xyz"),
+    "file of an unknown kind": (
+        lambda w: w.grpo("env=gsm8k", f"env.source={w.file('rows.xyz', GOOD)}"),
+        "rows.xyz",
+    ),
     "missing test source": (lambda w: w.dataset(GOOD, "env.test_source=nope.jsonl"), "nope.jsonl"),
     # environments
-    "unknown environment": (lambda w: w.grpo("env=gym", "env.id=r1env/Maths-v0"), "did you mean 'r1env/Math-v0'?"),
+    "unknown environment": (
+        lambda w: w.grpo("env=gym", "env.id=r1env/Maths-v0"),
+        "did you mean 'r1env/Math-v0'?",
+    ),
     "unknown level": (lambda w: w.grpo("env.level=ad_sub"), "did you mean 'add_sub'?"),
     "unknown extraction": (lambda w: w.grpo("env.extraction=lenien"), "did you mean 'lenient'?"),
     "unknown preset": (lambda w: w.grpo("env.reward.preset=r1zero"), "did you mean 'r1_zero'?"),
@@ -168,7 +174,9 @@ CASES: dict[str, tuple[Callable[[World], int], str]] = {
         "nope.jsonl",
     ),
     "demonstrations without completion": (
-        lambda w: sft(*FAST_SFT, "data=file", f"data.source={w.file('d.jsonl', NO_COMPLETION)}", f"run.dir={w.run}"),
+        lambda w: sft(
+            *FAST_SFT, "data=file", f"data.source={w.file('d.jsonl', NO_COMPLETION)}", f"run.dir={w.run}"
+        ),
         "completion",
     ),
     # run directories
@@ -266,7 +274,9 @@ def test_full_disk(world, capsys):
         pytest.skip("mounting a tiny file system needs root on Linux")
     disk = world.path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", disk], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "none", disk], capture_output=True, text=True
+    )
     if mounted.returncode:
         pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
     try:

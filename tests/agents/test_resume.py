@@ -45,7 +45,9 @@ def rows(run: Path) -> list[dict]:
     if not (run / "metrics.jsonl").exists():
         return []
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines if line.endswith("}")]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines if line.endswith("}")
+    ]
 
 
 def kill_at(process: subprocess.Popen[str], run: Path, step: int) -> None:
@@ -71,7 +73,9 @@ def test_kill_9_at_five_random_steps(tmp_path, tiny_base):
     out = finish(start(tmp_path / "cache", *common, f"run.dir={broken}"))
     finish(undisturbed)
     assert out.splitlines()[-1] == str(broken)
-    assert sha256_file(broken / "checkpoint/model.safetensors") == sha256_file(whole / "checkpoint/model.safetensors")
+    assert sha256_file(broken / "checkpoint/model.safetensors") == sha256_file(
+        whole / "checkpoint/model.safetensors"
+    )
     assert rows(broken) == rows(whole)
     assert (broken / "rollouts.jsonl").read_text() == (whole / "rollouts.jsonl").read_text()
     assert [row["step"] for row in rows(whole)] == list(range(15))
@@ -82,11 +86,19 @@ def test_kill_9_at_five_random_steps(tmp_path, tiny_base):
 
 
 def test_kill_9_in_the_warm_up(tmp_path):
-    common = ("agents.grpo", "model.warmup=['agent.steps=12','agent.batch=8','run.save_every=4']", *SMALL, "agent.steps=2")
+    common = (
+        "agents.grpo",
+        "model.warmup=['agent.steps=12','agent.batch=8','run.save_every=4']",
+        *SMALL,
+        "agent.steps=2",
+    )
     undisturbed = start(tmp_path / "cache-a", *common, f"run.dir={tmp_path / 'whole'}")
     process = start(tmp_path / "cache-b", *common, f"run.dir={tmp_path / 'broken'}")
     deadline = time.monotonic() + 120
-    while not (found := list((tmp_path / "cache-b").glob("warmup/*/metrics.jsonl"))) or len(rows(found[0].parent)) < 6:
+    while (
+        not (found := list((tmp_path / "cache-b").glob("warmup/*/metrics.jsonl")))
+        or len(rows(found[0].parent)) < 6
+    ):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
@@ -108,11 +120,19 @@ def finished(tmp_path_factory, tiny_base) -> tuple[Path, tuple]:
 
 def test_a_finished_run_started_again_says_so_and_does_nothing(finished):
     path, arguments = finished
-    before = {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in path.rglob("*") if f.is_file() and f.name != ".lock"}
+    before = {
+        f: (f.stat().st_mtime_ns, f.stat().st_size)
+        for f in path.rglob("*")
+        if f.is_file() and f.name != ".lock"
+    }
     process = start(path.parent / "cache", *arguments)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0 and out == f"{path}\n" and "is finished; nothing to do" in err
-    after = {f: (f.stat().st_mtime_ns, f.stat().st_size) for f in path.rglob("*") if f.is_file() and f.name != ".lock"}
+    after = {
+        f: (f.stat().st_mtime_ns, f.stat().st_size)
+        for f in path.rglob("*")
+        if f.is_file() and f.name != ".lock"
+    }
     assert before == after
 
 

@@ -122,7 +122,9 @@ def groups_of():
     def build(shapes, vocab: int, seed: int = 0):
         made = []
         for g, (prompt, completions) in enumerate(shapes):
-            parts = [random_ids(n, vocab, seed * 1000 + g * 100 + i) for i, n in enumerate((prompt, *completions))]
+            parts = [
+                random_ids(n, vocab, seed * 1000 + g * 100 + i) for i, n in enumerate((prompt, *completions))
+            ]
             made.append((parts[0], parts[1:]))
         return made
 

@@ -145,7 +145,9 @@ def test_extra_tensor_is_named(saved):
 
 def test_wrong_shape_is_named(saved):
     edit(saved, lambda t: t.update({DOWN: torch.ones(44, 23)}))
-    with pytest.raises(CheckpointError, match=rf"'{DOWN}' has shape \[44, 23\], config.json asks for \[44, 22\]"):
+    with pytest.raises(
+        CheckpointError, match=rf"'{DOWN}' has shape \[44, 23\], config.json asks for \[44, 22\]"
+    ):
         model.load(saved)
 
 

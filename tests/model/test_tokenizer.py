@@ -44,7 +44,9 @@ def _built():
 
 def test_vocabulary(tokenizer):
     assert len(tokenizer) == tk.VOCAB_SIZE <= 512
-    assert [tokenizer.convert_tokens_to_ids(t) for t in tk.SPECIAL_TOKENS] == list(range(len(tk.SPECIAL_TOKENS)))
+    assert [tokenizer.convert_tokens_to_ids(t) for t in tk.SPECIAL_TOKENS] == list(
+        range(len(tk.SPECIAL_TOKENS))
+    )
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 1, 2)
     every_id = tokenizer.convert_ids_to_tokens(list(range(tk.VOCAB_SIZE)))
     assert len(set(every_id)) == tk.VOCAB_SIZE and None not in every_id

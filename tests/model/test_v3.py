@@ -25,7 +25,11 @@ def test_gradients_equal_transformers(policy, twin_of):
     for name, ours in policy.named_parameters():
         scale = theirs[name].grad.abs().max()
         torch.testing.assert_close(
-            ours.grad, theirs[name].grad, rtol=1e-4, atol=1e-5 * float(scale) + 1e-9, msg=lambda m: f"{name}: {m}"
+            ours.grad,
+            theirs[name].grad,
+            rtol=1e-4,
+            atol=1e-5 * float(scale) + 1e-9,
+            msg=lambda m: f"{name}: {m}",
         )
 
 

@@ -94,7 +94,7 @@ def test_an_answer_that_keeps_the_grader_busy_is_wrong_and_costs_nobody_else(how
     assert after.wall_deadline_hits - before.wall_deadline_hits == 1 == after.restarts - before.restarts
 
 
-def test_a_busy_child_is_at_fault_from_half_of_the_deadline_on(moody_pool, monkeypatch):
+def test_a_late_child_with_too_little_cpu_time_is_not_at_fault(moody_pool, monkeypatch):
     monkeypatch.setattr(pool_module, "_CPU_SHARE_OF_FAULT", 1.5)  # no child can use that much
     assert moody_pool.grade(moody("spin"))[0].verdict == "unscorable"
 

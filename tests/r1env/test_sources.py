@@ -92,14 +92,14 @@ def records(*items):
         (broken(""), "holds no rows"),
         (broken("question,answer\n", "data.csv"), "holds no rows"),
         (records({"prompt": "a", "response": "b"}), "columns prompt, response, none of the known"),
-        (records({"question": "a", "answer": "1"}, {"question": "b"}), "row 1 has no answer that .*None"),
+        (records({"question": "a", "answer": "1"}, {"question": "b"}), "row 2 has no answer that .*None"),
         (
             records({"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "so 2"}),
-            "row 1 has no answer that",
+            "row 2 has no answer that",
         ),
-        (records({"question": "a", "answer": "#### one"}), "row 0 has no answer that .*one"),
-        (records({"problem": "a", "solution": "it is 3"}), "row 0 has no answer that"),
-        (records({"question": "a", "answer": " "}), "row 0 has no answer that"),
+        (records({"question": "a", "answer": "#### one"}), "row 1 has no answer that .*one"),
+        (records({"problem": "a", "solution": "it is 3"}), "row 1 has no answer that"),
+        (records({"question": "a", "answer": " "}), "row 1 has no answer that"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, source, message):
@@ -173,5 +173,5 @@ def test_real_gsm8k(data_dir, split):
 
 def test_real_math(data_dir):
     assert len(load(str(data_dir / "math500" / "math500.jsonl"), split="test")[0]) == 500
-    with pytest.raises(DataError, match=r"row 886 has no answer .* 3 more like it, of 7474 rows"):
+    with pytest.raises(DataError, match=r"row 887 has no answer .* 3 more like it, of 7474 rows"):
         load(str(data_dir / "math_train" / "math_train.json.gz"), split="train")

@@ -1,0 +1,104 @@
+"""Every command of the README runs: as it stands, made small by overrides that are appended."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SMALL
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, flags=re.M | re.S)
+COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS[2:] for line in block.splitlines() if line.strip()]
+WARM_UP = "model.warmup=['agent.steps=4','agent.batch=4']"
+QUICK = (
+    *SMALL,
+    "agent.steps=2",
+    "eval.every=0",
+    "env.eval_levels=[]",
+    "env.probes=[]",
+    "agent.grade_workers=1",
+)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, tiny_llama) -> Path:
+    """A directory with what the commands name: gsm8k/, smollm2/, and a Hugging Face model."""
+    here = tmp_path_factory.mktemp("readme")
+    for split in ("train", "test"):
+        rows = [
+            {"question": f"{split}: {i} pens and {i} more?", "answer": f"so\n#### {2 * i}"} for i in range(6)
+        ]
+        (here / "gsm8k").mkdir(exist_ok=True)
+        (here / "gsm8k" / f"{split}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (here / "smollm2").symlink_to(tiny_llama)
+    return here
+
+
+def test_it_opens_with_exactly_two_set_up_commands():
+    assert [len(block.splitlines()) for block in BLOCKS[:2]] == [1, 1]
+    assert BLOCKS[0].startswith("pip install -e . && python -m agents.grpo")
+    assert re.fullmatch(r'pip install -e "\.\[[a-z,]+\]" && pytest\n', BLOCKS[1])
+    text = README.split("```bash")[0]
+    assert len(text.splitlines()) < 10  # nothing to read before the first command
+
+
+def test_ci_runs_the_second_one():
+    sys.path.insert(0, str(ROOT / ".ci"))
+    from readme_command import commands
+
+    assert commands()["tests"] == BLOCKS[1].strip()
+    assert "readme_command.py tests" in (ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command(line, command, places, tiny_llama, tmp_path):
+    program, minus_m, module, *arguments = shlex.split(line)
+    assert (program, minus_m) == ("python", "-m")
+    for name in ("gsm8k", "smollm2"):
+        (tmp_path / name).symlink_to(places / name)
+    if module == "model.gguf":
+        pytest.skip("tests/model/test_gguf.py converts a real file where R1_SMOLLM2_GGUF names one")
+    if "env.id=acme/Parity-v0" in arguments:
+        assert (ROOT / "tests/test_plugin.py").read_text().count("env.id=acme/Parity-v0") == 1
+        return  # it needs the plugin installed: tests/test_plugin.py runs it
+    if "--help" in arguments or module == "benchmarks.perf":
+        extra = [] if "--help" in arguments else ["--help"]
+    elif module == "agents.sft":
+        extra = ["agent.steps=2", "agent.batch=4", "eval.n=2", "eval.k=1"]
+    else:
+        extra = [*QUICK, WARM_UP]
+        if "model=smollm2" in arguments or "model=hf" in arguments:
+            extra += ["model.path=smollm2", "agent.max_new_tokens=4"]
+        if "env=gsm8k" in arguments:
+            extra += ["env.source=gsm8k"]
+    done = command(module, *arguments, *extra)
+    assert done.returncode == 0, done.stderr
+    if not {"--help"} & {*arguments, *extra}:
+        run = tmp_path / done.stdout.splitlines()[-1]
+        assert (run / "manifest.json").exists() and (run / "report.html").exists()
+        assert not (tmp_path / "outputs").exists() and not (tmp_path / "multirun").exists()
+
+
+def test_python_examples(monkeypatch, tmp_path, tiny_base):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/precedence").mkdir(parents=True)
+    (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
+    examples = re.findall(r"^```python\n(.*?)^```", README, flags=re.M | re.S)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        file, _, anchor = target.partition("#")
+        assert (ROOT / file).exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", (ROOT / file).read_text(), flags=re.M)
+            assert anchor in [t.lower().replace(" ", "-") for t in titles]
