@@ -7,6 +7,7 @@ value stops before anything starts. `--help`, `--cfg` and `--info` are Hydra's o
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -36,6 +37,8 @@ def main(command: str, schema: type[C], run: Callable[[C], Any]) -> None:
 
     Exits 0 on success, 2 on the user's mistake (one line on stderr), 130 when interrupted.
     """
+    # Idle OpenMP threads sleep instead of spin: on shared cores spinning costs seconds a step. Read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
     flags = [a for a in sys.argv[1:] if a.startswith("-")]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,10 +144,3 @@ def parts(
             device=device,
         )
 
-
-def share_cores_politely() -> None:
-    """Let idle OpenMP threads sleep instead of spin: on shared cores spinning costs seconds a step.
-
-    Only works before torch is imported, hence called first thing by the commands.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

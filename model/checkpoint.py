@@ -224,8 +224,8 @@ def _match(
     """
     sources: dict[str, list[str]] = {}
     expected: dict[str, tuple[int, ...]] = {}
-    for name, shape in wanted.items():
-        names = {name: tuple(shape)} if name in entries else _disk_names(name, shape)
+    for name, size in wanted.items():
+        names = {name: tuple(size)} if name in entries else _disk_names(name, size)
         sources[name] = list(names)
         expected |= names
     missing = [n for n in expected if n not in entries]
@@ -344,7 +344,7 @@ def _save_v3(policy: V3Policy, directory: Path) -> None:
 
 
 def _crc32(tensor: Tensor) -> int:
-    return zlib.crc32(tensor.flatten().view(torch.uint8).numpy()) if tensor.numel() else 0
+    return zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data) if tensor.numel() else 0
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

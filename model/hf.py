@@ -70,6 +70,7 @@ class HFPolicy(nn.Module):
             CheckpointError: it cannot be loaded, or lacks weights of the model.
         """
         model: Any
+        report: Any
         try:
             model, report = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
                 source, dtype=dtype or "auto", output_loading_info=True
@@ -98,7 +99,11 @@ class HFPolicy(nn.Module):
         except ImportError:
             raise MissingDependency("LoRA needs peft: pip install 'r1-gym[peft]'") from None
         config = peft.LoraConfig(
-            r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]  # any number will do
+            lora_dropout=0.0,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

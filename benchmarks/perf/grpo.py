@@ -113,7 +113,7 @@ class Bench:
             subprocess.CalledProcessError: all of them failed.
         """
         found: list[tuple[float, dict[str, str]]] = []
-        failure = None
+        failure: subprocess.CalledProcessError | None = None
         for setting in self.settings:
             try:
                 run = self.trl(tokens, setting, seed=0, steps=min(self.steps, TRIAL_STEPS))
@@ -122,8 +122,7 @@ class Bench:
                 _say(f"trl with {_name(setting)} does not run: {error.output.splitlines()[-1]}")
             else:
                 found.append((run.seconds, setting))
-        if not found:
-            assert failure is not None
+        if failure is not None and not found:
             raise failure
         best_s, best = min(found, key=lambda pair: pair[0])
         self.settings = [setting for seconds, setting in found if seconds < HOPELESS * best_s]

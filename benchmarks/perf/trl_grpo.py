@@ -41,7 +41,7 @@ def train(given: argparse.Namespace) -> None:
     )
     tokens: list[int] = []
 
-    def reward(completion_ids: list[list[int]], number: list[int], **unused: Any) -> list[float]:
+    def reward(completion_ids: list[list[int]], number: list[int], **unused: Any) -> list[float | None]:
         tokens.append(sum(map(len, completion_ids)))
         # with the tags, which are special tokens and which TRL's own text lacks
         texts = tokenizer.batch_decode(completion_ids, skip_special_tokens=False)

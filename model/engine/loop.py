@@ -164,6 +164,7 @@ class _Wave:
         self.params = RowParams.of([row.request.params for row in self.rows], self.device)
         self.is_stop = np.zeros(logits.shape[-1], dtype=bool)
         self.is_stop[list(stop)] = True
+        self.stop = torch.tensor(stop, device=self.device)
         self.tokens = np.empty((len(self.rows), 0), dtype=np.int64)
         self.logprobs = np.empty((len(self.rows), 0), dtype=np.float32)
         self.length = 0
@@ -174,7 +175,8 @@ class _Wave:
         place = self.length % _BLOCK
         if place == 0:
             self._next_block()
-        tokens, logprobs = draw(self._allowed(), self.uniforms[:, place], self.params)
+        self._forbid_early_stops()
+        tokens, logprobs = draw(self.logits, self.uniforms[:, place], self.params)
         sampled = tokens.cpu().numpy()
         self.tokens[self.places, self.length] = sampled
         self.logprobs[self.places, self.length] = logprobs.cpu().numpy()
@@ -192,13 +194,11 @@ class _Wave:
             self.logits = self.decoder.step(tokens)
         return out
 
-    def _allowed(self) -> Tensor:
-        """The logits, without the stop tokens for rows that are too short to end."""
-        early = self.length < self.minimums
-        if not early.any():
-            return self.logits
-        hidden = torch.from_numpy(early[:, None] & self.is_stop).to(self.device)
-        return self.logits.masked_fill(hidden, float("-inf"))
+    def _forbid_early_stops(self) -> None:
+        """Takes the stop tokens out of the logits of rows that are too short to end."""
+        early = np.flatnonzero(self.length < self.minimums)
+        if len(early):
+            self.logits[torch.from_numpy(early).to(self.device)[:, None], self.stop] = float("-inf")
 
     def _next_block(self) -> None:
         """Room for, and the uniform numbers of, the next tokens."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from model.mla import MLA
 from model.rope import rotate, rotations
 
 if TYPE_CHECKING:
-    from model.v3 import V3Policy
+    from model.v3 import Layer, V3Policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +70,18 @@ class LatentDecoder:
     def __init__(self, policy: V3Policy) -> None:
         self.policy = policy
         self.config = policy.config
+        self.layers = cast("list[Layer]", list(policy.model.layers))
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
         model = self.policy.model
         self.cache = RowCache(prompts, self.policy.device)
-        self.absorbed = [Absorbed.of(layer.self_attn) for layer in model.layers]
+        self.absorbed = [Absorbed.of(layer.self_attn) for layer in self.layers]
         packed = self.cache.prompts
         x = model.embed_tokens(packed.token_ids)
-        turns = rotations(self.config, packed.positions)
-        for layer in model.layers:
+        self.turns = self._turns()
+        turns = self.turns[packed.positions]
+        for layer in self.layers:
             normed = layer.input_layernorm(x)
             latent, k_rope = layer.self_attn.compress(normed, turns)
             self.cache.fill(torch.cat([latent, k_rope], dim=-1))
@@ -99,9 +101,11 @@ class LatentDecoder:
         """Reads one token for every row, int64 [R]; returns the logits of the next [R, V]."""
         self.cache.advance()
         x = self.policy.model.embed_tokens(tokens)
-        turns = rotations(self.config, self.cache.positions)
+        if len(self.turns) < self.cache.capacity:
+            self.turns = self._turns()
+        turns = self.turns[self.cache.positions]
         bias = None if self.cache.bias is None else self.cache.bias[:, None, : self.cache.length].to(x.dtype)
-        for i, layer in enumerate(self.policy.model.layers):
+        for i, layer in enumerate(self.layers):
             x = x + self._attend(i, layer.self_attn, layer.input_layernorm(x), turns, bias)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         return self._logits(x)
@@ -121,6 +125,10 @@ class LatentDecoder:
         scores = query @ cached.mT if bias is None else torch.baddbmm(bias, query, cached.mT)
         attended = scores.softmax(-1, dtype=torch.float32).to(x.dtype) @ cached[..., :rank]
         return F.linear(attended.flatten(1), weights.out, attn.o_proj.bias)
+
+    def _turns(self) -> Tensor:
+        """Rotations of all positions the cache has room for, complex64 [capacity, S / 2]."""
+        return rotations(self.config, torch.arange(self.cache.capacity, device=self.policy.device))
 
     def _logits(self, x: Tensor) -> Tensor:
         return self.policy.lm_head(self.policy.model.norm(x))

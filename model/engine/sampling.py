@@ -6,6 +6,7 @@ Legend: R rows, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,21 +24,24 @@ def request_seed(seed: int, index: int) -> int:
 def uniforms(keys: Sequence[tuple[int, int]], block: int, size: int) -> np.ndarray:
     """The block-th run of `size` uniform numbers of each sample.
 
-    Counter-based (Philox, Salmon et al. 2011): a number depends on its sample's key and its own place alone.
+    Counter-based (Philox, Salmon et al. 2011): a number depends on its request's seed, its sample's index and
+    its own place alone.
 
     Args:
-        keys: (request seed, sample index) of each row.
+        keys: (request seed, sample index) of each row; rows of one request side by side.
         block: Which run; runs of one sample do not overlap.
         size: Numbers a run.
 
     Returns:
         float32 [R, size] in [0, 1), multiples of 2^-24, hence never rounded up to 1.
     """
-    raw = np.empty((len(keys), size), dtype=np.uint64)
-    for row, (seed, sample) in enumerate(keys):
-        key = np.array([seed % 2**64, sample], dtype=np.uint64)
-        raw[row] = np.random.Philox(key=key, counter=[0, 0, block, 0]).random_raw(size)
-    return ((raw >> np.uint64(40)) * 2.0**-24).astype(np.float32)
+    rows = []
+    for seed, group in itertools.groupby(keys, key=lambda key: key[0]):
+        # One generator a request and block: the samples' runs lie end to end in its stream.
+        samples = np.array([sample for _, sample in group])
+        stream = np.random.Philox(key=np.array([seed % 2**64, block], dtype=np.uint64))
+        rows.append(stream.random_raw((samples.max() + 1) * size).reshape(-1, size)[samples])
+    return ((np.concatenate(rows) >> np.uint64(40)) * 2.0**-24).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_shards_are_read(make_policy, tmp_path):
     index = {}
     for i, part in enumerate((names[::2], names[1::2])):
         save_file({n: tensors[n] for n in part}, tmp_path / "c" / f"model-{i}.safetensors")
-        index |= {n: f"model-{i}.safetensors" for n in part}
+        index |= dict.fromkeys(part, f"model-{i}.safetensors")
     (tmp_path / "c" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     assert same(model.load(tmp_path / "c"), policy)
     (tmp_path / "c" / "model-1.safetensors").unlink()

@@ -36,7 +36,11 @@ def test_training_equals_padded_rows(make_policy, twin_of, groups_of, oracle_log
     for name, ours in policy.named_parameters():
         scale = float(theirs[name].grad.abs().max())
         torch.testing.assert_close(
-            ours.grad, theirs[name].grad, rtol=1e-3, atol=2e-5 * scale + 1e-9, msg=lambda m: f"{name}: {m}"
+            ours.grad,
+            theirs[name].grad,
+            rtol=1e-3,
+            atol=2e-5 * scale + 1e-9,
+            msg=lambda m, name=name: f"{name}: {m}",
         )
 
 

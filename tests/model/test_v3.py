@@ -29,7 +29,7 @@ def test_gradients_equal_transformers(policy, twin_of):
             theirs[name].grad,
             rtol=1e-4,
             atol=1e-5 * float(scale) + 1e-9,
-            msg=lambda m: f"{name}: {m}",
+            msg=lambda m, name=name: f"{name}: {m}",
         )
 
 
