@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -89,12 +89,12 @@ def checked(composed: DictConfig, schema: type[C]) -> C:
     Raises:
         ConfigError: for an unknown key, a missing or mistyped value, or one out of bounds.
     """
-    values = OmegaConf.create({k: v for k, v in OmegaConf.to_container(composed).items() if k != "hydra"})
+    values = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
     if missing := sorted(OmegaConf.missing_keys(values)):
         raise ConfigError(f"{missing[0]} must be given: add {missing[0]}=VALUE")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), values)
-        return OmegaConf.to_object(merged)
+        return cast(C, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         known = _keys(OmegaConf.structured(schema))

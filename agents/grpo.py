@@ -40,13 +40,15 @@ def train(cfg: GRPOConfig) -> Path:
     from agents.run import Run
     from agents.setup import parts
 
-    sampling = {
-        "temperature": cfg.agent.temperature,
-        "max_new_tokens": cfg.eval.max_new_tokens or cfg.agent.max_new_tokens,
-    }
     with Run.open("grpo", cfg) as run:
         if not run.finished:
-            with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
+            building = parts(
+                cfg,
+                lambda device: _policy(cfg, device),
+                temperature=cfg.agent.temperature,
+                max_new_tokens=cfg.eval.max_new_tokens or cfg.agent.max_new_tokens,
+            )
+            with run.stoppable(), building as p:
                 learn(cfg, run, p)
     return run.path
 

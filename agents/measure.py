@@ -26,7 +26,7 @@ class Measurement:
         """`{held_out, by_level: {level: …}, probes: […]}`; says the headline on screen."""
         total = len(self._tasks) + sum(map(len, self._levels.values()))
         with progress.phase(f"evaluation {when}", total) as advance:
-            found = {
+            found: dict[str, Any] = {
                 "held_out": self._evaluator.run(self._tasks, self._cfg.k, advance),
                 "by_level": {
                     level: self.brief(self._evaluator.run(tasks, self._cfg.k_level, advance))

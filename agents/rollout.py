@@ -10,7 +10,7 @@ import numpy as np
 
 from model.engine import Engine, SamplingParams
 from model.tokenizer import encode_prompt
-from r1env import GradingPool, ReasoningEnv, prompts
+from r1env import GradingPool, ReasoningEnv, Split, prompts
 from r1env.errors import DataError
 from r1env.types import Completion, Grade, Rollout, Task, Turn
 
@@ -24,7 +24,7 @@ class TaskStream:
     A finite split is shuffled anew each epoch; an unbounded generator gets random indices.
     """
 
-    def __init__(self, env: ReasoningEnv, split: str, seed: int) -> None:
+    def __init__(self, env: ReasoningEnv, split: Split, seed: int) -> None:
         self._env, self._split, self._seed = env, split, seed
         self._size = env.num_tasks(split)
         self._order: tuple[int, np.ndarray] | None = None  # the epoch in use and its permutation
@@ -59,10 +59,21 @@ def encode(tokenizer: Any, tasks: Sequence[Task], prompt: prompts.PromptConfig) 
 class Sampler(Protocol):
     """What sampling needs: the parts of a run, or an evaluator."""
 
-    engine: Engine
-    tokenizer: Any
-    pool: GradingPool
-    prompt: prompts.PromptConfig
+    @property
+    def engine(self) -> Engine:
+        """Samples."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Turns prompts into ids."""
+
+    @property
+    def pool(self) -> GradingPool:
+        """Grades."""
+
+    @property
+    def prompt(self) -> prompts.PromptConfig:
+        """How tasks are worded."""
 
 
 def play(

@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 
-from agents.config import EnvConfig, GRPOConfig, ModelConfig, PromptConfig, SFTConfig
+from agents.config import (
+    EnvConfig,
+    GRPOAgentConfig,
+    GRPOConfig,
+    ModelConfig,
+    PromptConfig,
+    SFTAgentConfig,
+    SFTConfig,
+)
 from agents.evaluate import Evaluator
 from model.engine import build as build_engine
 from r1env import EnvSpec, GradingPool, ReasoningEnv, prompts, records
@@ -55,7 +63,9 @@ def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[A
 
     import model
 
-    policy = model.load(config.path, dtype=config.dtype, device=device)
+    if config.path is None:
+        raise ConfigError(f"model.path must be given for model={config.name}: a directory or a hub name")
+    policy: Any = model.load(config.path, dtype=config.dtype, device=device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path)
     except (OSError, ValueError) as error:
@@ -115,12 +125,11 @@ def parts(
     env = spec.make()
     env.num_tasks("train")  # reads a dataset's file now
     with contextlib.ExitStack() as stack:
-        workers = {"workers": cfg.agent.grade_workers, "deadline_s": cfg.agent.grade_deadline_s}
-        pool = stack.enter_context(GradingPool(spec, **workers))
+        pool = stack.enter_context(_pool(spec, cfg.agent))
         eval_pool = pool
         if cfg.eval.extraction not in (None, cfg.env.extraction):
             eval_spec = env_spec(cfg.env, extraction=cfg.eval.extraction)
-            eval_pool = stack.enter_context(GradingPool(eval_spec, **workers))
+            eval_pool = stack.enter_context(_pool(eval_spec, cfg.agent))
         policy, tokenizer = load(device)
         engine = build_engine(cfg.engine.name, policy, tokenizer, max_rows=cfg.engine.max_rows)
         prompt = prompt_config(cfg.prompt)
@@ -144,3 +153,6 @@ def parts(
             device=device,
         )
 
+
+def _pool(spec: EnvSpec, agent: GRPOAgentConfig | SFTAgentConfig) -> GradingPool:
+    return GradingPool(spec, workers=agent.grade_workers, deadline_s=agent.grade_deadline_s)

@@ -30,10 +30,15 @@ def train(cfg: SFTConfig) -> Path:
     from agents.run import Run
     from agents.setup import parts
 
-    sampling = {"temperature": cfg.eval.temperature, "max_new_tokens": cfg.eval.max_new_tokens}
     with Run.open("sft", cfg) as run:
         if not run.finished:
-            with run.stoppable(), parts(cfg, lambda device: _policy(cfg, device), **sampling) as p:
+            building = parts(
+                cfg,
+                lambda device: _policy(cfg, device),
+                temperature=cfg.eval.temperature,
+                max_new_tokens=cfg.eval.max_new_tokens,
+            )
+            with run.stoppable(), building as p:
                 learn(cfg, run, p)
     return run.path
 
@@ -61,7 +66,7 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
             lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
             optim.set_lr(optimizer, lr)
             samples = _samples(traces, step, agent.batch)
-            row = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
+            row: dict[str, Any] = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
             row["seconds"] = {"total": time.perf_counter() - start}
             run.log(row, [])
             logger.log(row)

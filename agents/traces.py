@@ -15,6 +15,7 @@ from agents.rollout import TaskStream
 from model.tokenizer import encode_prompt
 from r1env import ReasoningEnv, prompts
 from r1env.errors import DataError
+from r1env.types import Task
 
 KINDS = ("worked", "guess", "bare")
 
@@ -49,9 +50,9 @@ class EnvTraces:
         self._tasks = TaskStream(env, "train", seed)
         self._shares = [mixture.get(kind, 0.0) for kind in KINDS]
         (task,) = self._tasks.take(0, 1)
-        if env.oracle(task) is None:
+        if env.solve(task) is None:
             raise DataError(
-                f"{env.id} gives no worked answers (its oracle is None), so no traces can be made from it; "
+                f"{env.id} knows no right answers (its solve() gives None), so no traces can be made from it; "
                 "give a base with model.path=DIR, or demonstrations with data=file data.source=FILE"
             )
 
@@ -62,15 +63,22 @@ class EnvTraces:
         for index, (task, other) in enumerate(zip(tasks, [*tasks[1:], extra], strict=True)):
             rng = np.random.default_rng([self._seed, position + index])
             kind = KINDS[int(rng.choice(len(KINDS), p=self._shares))]
+            preset = self._env.reward_config.preset
             if kind == "worked":
-                text = self._env.oracle(task)
+                text = prompts.respond(self._env.reason(task), self._answer(task), preset)
             elif kind == "guess":
-                text = prompts.respond(GUESS, self._env.solve(other), self._env.reward_config.preset)
+                text = prompts.respond(GUESS, self._answer(other), preset)
             else:
-                text = self._env.solve(task)
+                text = self._answer(task)
             ids = encode_prompt(self._tokenizer, prompts.build(task.messages, self._prompt))
             pairs.append((ids, _completion_ids(self._tokenizer, text)))
         return pairs
+
+    def _answer(self, task: Task) -> str:
+        answer = self._env.solve(task)
+        if answer is None:
+            raise DataError(f"{self._env.id} knows no right answer to task {task.id}; leave it out of the data")
+        return answer
 
 
 class FileTraces:

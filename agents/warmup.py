@@ -30,8 +30,9 @@ def ensure_base(cfg: GRPOConfig) -> Path:
     from agents import sft
 
     warm = warmup_config(cfg)
-    if (Path(warm.run.dir) / "manifest.json").exists():
-        progress.say(f"base policy: cached warm-up {warm.run.dir}")
+    directory = Path(warm.run.dir or "")
+    if (directory / "manifest.json").exists():
+        progress.say(f"base policy: cached warm-up {directory}")
     else:
         progress.say("base policy: none cached, so a warm-up makes it (once)")
         progress.say("  " + note(warm))
@@ -39,7 +40,7 @@ def ensure_base(cfg: GRPOConfig) -> Path:
             sft.train(warm)
         except Interrupted as error:
             raise Interrupted("interrupted in the warm-up, saved; the same command goes on with it") from error
-    return Path(warm.run.dir) / "checkpoint"
+    return directory / "checkpoint"
 
 
 def warmup_config(cfg: GRPOConfig) -> SFTConfig:

@@ -122,7 +122,10 @@ def replaced(directory: Path) -> Iterator[Path]:
     partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     old = directory.with_name(f"{directory.name}.old")
     try:
-        partial.mkdir(parents=True)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in directory.parent.glob(f".{directory.name}.partial-*"):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        partial.mkdir()
         yield partial
         if directory.exists():
             shutil.rmtree(old, ignore_errors=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two test processes share two cores
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = Path(__file__).parents[1]
 

@@ -37,8 +37,9 @@ def test_from_nothing_to_a_report_and_a_checkpoint_that_transformers_loads(comma
     assert metrics["probe"][0]["prompt"] == "2 + 3 * 4"
     assert "<title>" in (run / "report.html").read_text()
 
-    import model
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    import model
 
     ours = model.load(run / "checkpoint", dtype="float32", device="cpu")
     theirs = AutoModelForCausalLM.from_pretrained(run / "checkpoint", dtype=torch.float32)

@@ -53,9 +53,7 @@ class LoopEngine:
         Raises:
             DataError: its prompt has no tokens.
         """
-        if len(request.prompt_ids) == 0:
-            raise DataError(f"request {request.id!r} has an empty prompt; give it a begin-of-sequence token")
-        self._queue.append(request)
+        self._queue.append(_checked(request))
 
     def finished(self) -> Iterator[tuple[int | str, int, Completion]]:
         """Works the queue off; yields (request id, sample index, completion) as samples finish."""
@@ -70,19 +68,21 @@ class LoopEngine:
         """Completions [prompt][sample] of token-id prompts.
 
         With one seed, each prompt's own follows from it and the prompt's place; or give a seed a prompt.
+        Submitted requests that wait are none of its business: they stay queued.
 
         Raises:
             DataError: a prompt has no tokens, or there are not as many seeds as prompts.
         """
-        seeds = [request_seed(seed, i) for i in range(len(prompts))] if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(prompts):
-            raise DataError(f"{len(prompts)} prompts need as many seeds, and got {len(seeds)}")
-        if waiting := len(self._queue):
-            raise DataError(f"{waiting} submitted requests wait for finished(); take them before sample()")
-        for i, prompt in enumerate(prompts):
-            self.submit(Request(id=i, prompt_ids=prompt, params=params, seed=seeds[i]))
+        if not isinstance(seed, Sequence):
+            seed = [request_seed(seed, i) for i in range(len(prompts))]
+        if len(seed) != len(prompts):
+            raise DataError(f"{len(prompts)} prompts need as many seeds, and got {len(seed)}")
+        requests = [
+            _checked(Request(id=i, prompt_ids=prompt, params=params, seed=seed[i]))
+            for i, prompt in enumerate(prompts)
+        ]
         out: list[dict[int, Completion]] = [{} for _ in prompts]
-        for place, sample, completion in self.finished():
+        for place, sample, completion in self._run(requests):
             out[int(place)][sample] = completion
         return [[samples[j] for j in range(params.n)] for samples in out]
 
@@ -113,6 +113,12 @@ class LoopEngine:
                             policy_version=self.version,
                         ),
                     )
+
+
+def _checked(request: Request) -> Request:
+    if len(request.prompt_ids) == 0:
+        raise DataError(f"request {request.id!r} has an empty prompt; give it a begin-of-sequence token")
+    return request
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ def test_cosine_rises_falls_and_ends_at_its_share():
     values = [optim.cosine(s, 100, 10, 0.1) for s in range(1, 101)]
     assert values[0] == pytest.approx(0.1) and values[9] == 1.0 and values[-1] == pytest.approx(0.1)
     assert values[54] == pytest.approx(0.55, abs=0.01)  # half way down at half the time
-    assert all(a >= b for a, b in itertools.pairwise(values))
+    assert all(a >= b for a, b in itertools.pairwise(values[9:]))
 
 
 def test_warmup_is_linear_then_flat():

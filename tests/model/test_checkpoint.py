@@ -221,6 +221,7 @@ def test_failed_save_leaves_the_old_checkpoint(saved, make_policy):
 
 
 def test_kill_between_the_renames_loses_nothing(saved, make_policy):
+    saved.with_name(".ckpt.partial-1").mkdir()
     saved.rename(saved.with_name("ckpt.old"))
     assert same(model.load(saved), make_policy())
     model.save(make_policy(seed=3), saved)

@@ -308,10 +308,17 @@ def test_bad_requests(make_policy, prompts):
         engine.sample([[]], params, 0)
     with pytest.raises(DataError, match="4 prompts need as many seeds, and got 1"):
         engine.sample(prompts, params, [1])
+    assert engine.sample([], params, 0) == []
+    with pytest.raises(DataError, match="request 'a' has an empty prompt"):
+        engine.submit(Request(id="a", prompt_ids=[], params=params, seed=0))
+
+
+def test_sample_leaves_submitted_requests_queued(make_policy, prompts):
+    engine = engine_of(make_policy())
+    params = SamplingParams(max_new_tokens=1)
     engine.submit(Request(id="a", prompt_ids=[3], params=params, seed=0))
-    with pytest.raises(DataError, match=r"1 submitted requests wait for finished\(\)"):
-        engine.sample(prompts, params, 0)
-    assert engine_of(make_policy()).sample([], params, 0) == []
+    engine.sample(prompts, params, 0)
+    assert [request for request, _, _ in engine.finished()] == ["a"]
 
 
 @pytest.mark.parametrize(
