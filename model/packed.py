@@ -40,6 +40,8 @@ class Bucket:
 
     queries: Tensor
     """Place of each query's token, int64 [R, Q]; padding repeats the row's first."""
+    real: Tensor
+    """False at padding, bool [R, Q]."""
     keys: Tensor
     """Place of each key's token, int64 [R, P + Q]: first the prefix, then the row's own."""
     bias: Tensor | None
@@ -151,9 +153,9 @@ class Packed:
         slots = torch.empty_like(self.token_ids)
         base = 0
         for bucket in self.buckets:
-            places = base + torch.arange(bucket.queries.numel(), device=slots.device)
-            # Padding repeats a row's first token and comes after it: written in reverse, the first stays.
-            slots[bucket.queries.flatten().flip(0)] = places.flip(0)
+            places = base + torch.arange(bucket.queries.numel(), device=slots.device).view_as(bucket.queries)
+            # Only real queries: an assignment with repeated places keeps any of them, and threads disagree on which.
+            slots[bucket.queries[bucket.real]] = places[bucket.real]
             base += bucket.queries.numel()
         return slots
 
@@ -179,16 +181,17 @@ def _bucket(segments: Sequence[Segment], device: torch.device) -> Bucket:
     ).T.unsqueeze(-1)
     q = torch.arange(int(length.max()), device=device)
     p = torch.arange(int(prefix_length.max()), device=device)
-    queries = torch.where(q < length, start + q, start)
+    real = q < length
+    queries = torch.where(real, start + q, start)
     if len(p) == 0:
-        return Bucket(queries, queries, None)
+        return Bucket(queries, real, queries, None)
     prefix = torch.where(p < prefix_length, prefix_start + p, prefix_start)
     rows = 1 if bool((prefix_length == prefix_length[0]).all()) else len(segments)
     bias = torch.zeros(rows, 1, len(q), len(p) + len(q), device=device)
     bias[..., : len(p)].masked_fill_((p >= prefix_length[:rows])[:, None, None], float("-inf"))
     # Own keys after a row's end are seen only by padded queries, whose output nobody reads.
     bias[..., len(p) :].masked_fill_(q > q[:, None], float("-inf"))
-    return Bucket(queries, torch.cat([prefix, queries], dim=1), bias)
+    return Bucket(queries, real, torch.cat([prefix, queries], dim=1), bias)
 
 
 def attention(packed: Packed, q: Tensor, kv: Tensor, scale: float) -> Tensor:

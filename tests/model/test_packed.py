@@ -117,3 +117,19 @@ def test_prompts_without_completions_predict_nothing(make_policy):
     assert rows.shape == targets.shape == (0,)
     logprobs, entropy = token_logprobs(make_policy(), torch.zeros(0, 44), targets)
     assert logprobs.shape == entropy.shape == (0,)
+
+
+def test_every_token_finds_its_own_output_with_threads_too():
+    """Index assignment with repeated places is a race between threads: `slots` must have none."""
+    groups = [(range(3 + g % 7), [range(1 + (g * 5 + c) % 23) for c in range(8)]) for g in range(300)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for _ in range(3):
+            packed = Packed.from_groups([(list(p), [list(c) for c in cs]) for p, cs in groups])
+            queries = torch.cat([b.queries.flatten() for b in packed.buckets])
+            real = torch.cat([b.real.flatten() for b in packed.buckets])
+            assert torch.equal(queries[packed.slots], torch.arange(len(packed.token_ids)))
+            assert bool(real[packed.slots].all())
+    finally:
+        torch.set_num_threads(threads)
