@@ -151,22 +151,20 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> None:
 
 def show(rows: Sequence[Row]) -> None:
     """The rows as a table on stderr, with the machine and the versions below."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     console = Console(stderr=True, soft_wrap=True)
-    table = Table("benchmark", "shape", "ours", "peer", "ratio", "memory")
+    table = Table("benchmark", "ours", "peer", "theirs", "ratio", "peak MB", box=SIMPLE)
     for row in rows:
-        if row.error is not None:
-            table.add_row(row.name, row.shape, "", row.peer, "", "", style="red")
-            continue
         table.add_row(
-            row.name,
-            row.shape,
-            _seconds(row.ours_s, row.ours_s_range),
-            "" if row.peer is None else f"{row.peer}  {_seconds(row.peer_s, row.peer_s_range)}",
-            _times(row.ratio, row.ratio_range),
-            "" if row.memory_ratio is None else f"{row.ours_peak_mb:.0f} vs {row.peer_peak_mb:.0f} MB",
+            f"{row.name} {row.shape}",
+            _figure(row.ours_s, row.ours_s_range, "{:.3f}", " s"),
+            row.peer,
+            _figure(row.peer_s, row.peer_s_range, "{:.3f}", " s"),
+            _figure(row.ratio, row.ratio_range, "{:.2f}", "×"),
+            " vs ".join(f"{mb:.0f}" for mb in (row.ours_peak_mb, row.peer_peak_mb) if mb is not None),
         )
     console.print(table)
     for row in rows:
@@ -181,13 +179,8 @@ def show(rows: Sequence[Row]) -> None:
         )
 
 
-def _seconds(middle: float | None, limits: Range | None) -> str:
+def _figure(middle: float | None, limits: Range | None, form: str, unit: str) -> str:
     if middle is None:
         return ""
-    return f"{middle:.3f} s" + (f" ({limits[0]:.3f}–{limits[1]:.3f})" if limits else "")
-
-
-def _times(middle: float | None, limits: Range | None) -> str:
-    if middle is None:
-        return ""
-    return f"{middle:.2f}×" + (f" ({limits[0]:.2f}–{limits[1]:.2f})" if limits else "")
+    text = form.format(middle) + unit
+    return text + f"\n{form}–{form}".format(*limits) if limits else text
