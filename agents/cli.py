@@ -41,6 +41,8 @@ def main(command: str, schema: type[C], run: Callable[[C], Any]) -> None:
     # slow, and spinning for long costs seconds a step where cores are shared. libgomp reads this when torch loads.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    # MKL must not choose its thread count by the machine's load: sums would round differently from run to run.
+    os.environ.setdefault("MKL_DYNAMIC", "FALSE")
     overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
     flags = [a for a in sys.argv[1:] if a.startswith("-")]
 

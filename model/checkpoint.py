@@ -340,10 +340,23 @@ def _save_v3(policy: V3Policy, directory: Path) -> None:
         tensors |= {n: part.detach().cpu().contiguous() for n, part in zip(names, parts)}
     checksums = json.dumps({n: _crc32(t) for n, t in tensors.items()})
     save_file(tensors, directory / "model.safetensors", {"format": "pt", _CHECKSUMS: checksums})
+    _sort_header(directory / "model.safetensors")
     dtype = str(policy.lm_head_weight.dtype).removeprefix("torch.")
     _write_json(directory / "config.json", {**config.to_dict(), "torch_dtype": dtype})
     ids = {k: getattr(config, k) for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
     _write_json(directory / "generation_config.json", {"do_sample": True, **ids})
+
+
+def _sort_header(file: Path) -> None:
+    """Puts the header's keys in order: safetensors writes metadata as its hash map has it, and equal policies
+    must give equal files."""
+    with open(file, "r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        metadata = dict(sorted(header.pop("__metadata__").items()))
+        text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":"), ensure_ascii=False)
+        stream.seek(8)
+        stream.write(text.encode().ljust(size))
 
 
 def _crc32(tensor: Tensor) -> int:

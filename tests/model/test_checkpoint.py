@@ -251,3 +251,23 @@ def test_training_state_round_trip(make_policy, policy):
 def test_importing_the_package_loads_no_torch():
     code = "import sys, model; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_equal_policies_give_equal_files(tmp_path):
+    """Also across processes, whose hash maps are ordered differently: the header's keys are sorted."""
+    import hashlib
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, model; from model import presets; model.save(presets.tiny(3), sys.argv[1]);"
+        "print(open(sys.argv[1] + '/model.safetensors', 'rb').read(60)[8:])"
+    )
+    hashes = set()
+    for i in range(4):
+        target = tmp_path / str(i)
+        done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert '"__metadata__":{"crc32"' in done.stdout
+        hashes.add(hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest())
+    assert len(hashes) == 1
