@@ -24,13 +24,15 @@ T = TypeVar("T")
 def environment(threads: int) -> dict[str, str]:
     """Environment variables of a measured process: both sides get the same.
 
-    Idle OpenMP threads sleep (where processes share cores, spinning costs seconds), and nothing is looked up
-    on the network.
+    Idle OpenMP threads spin for microseconds and then sleep, as in our commands. Sleeping at once slows both
+    sides down, spinning for long costs seconds wherever something else wants a core. Nothing is looked up on the
+    network.
     """
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     return {
-        **os.environ,
+        **inherited,
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "20000",
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",

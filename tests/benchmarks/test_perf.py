@@ -142,9 +142,12 @@ def test_sides_alternate():
     assert found == {"ours": ["ours0", "ours1", "ours2"], "trl": ["trl0", "trl1", "trl2"]}
 
 
-def test_both_sides_get_the_same_threads_that_do_not_spin():
+def test_both_sides_get_the_same_threads_that_spin_only_briefly(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     env = process.environment(2)
-    assert (env["OMP_NUM_THREADS"], env["OMP_WAIT_POLICY"]) == ("2", "PASSIVE")
+    assert (env["OMP_NUM_THREADS"], env["GOMP_SPINCOUNT"]) == ("2", "20000")
+    assert "OMP_WAIT_POLICY" not in env  # it would overrule the count
     assert env["PATH"] == os.environ["PATH"]
 
 
