@@ -265,7 +265,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for key, share in self.mixture.items():
-            _one_of("data.mixture", key, ("worked", "guess", "bare"))
+            _one_of("data.mixture", key, ("worked", "guess", "untagged"))
             _at_least(f"data.mixture.{key}", share, 0)
         if abs(sum(self.mixture.values()) - 1) > 1e-6:
             raise ConfigError(f"data.mixture={dict(self.mixture)}: the shares must add up to 1")

@@ -17,7 +17,7 @@ from r1env import ReasoningEnv, prompts
 from r1env.errors import DataError
 from r1env.types import Task
 
-KINDS = ("worked", "guess", "bare")
+KINDS = ("worked", "guess", "untagged")
 
 GUESS = "guess"
 """What a guessing trace has in place of reasoning."""
@@ -35,7 +35,7 @@ class EnvTraces:
     """Responses made by rule for an environment's training tasks.
 
     worked: the environment's oracle, reasoning and right answer. guess: the same form with the answer of another
-    task. bare: the right answer without the form.
+    task. untagged: the oracle's reasoning and right answer without the form.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class EnvTraces:
             elif kind == "guess":
                 text = prompts.respond(GUESS, self._answer(other), preset)
             else:
-                text = self._answer(task)
+                text = f"{self._env.reason(task)}\n{self._answer(task)}"
             ids = encode_prompt(self._tokenizer, prompts.build(task.messages, self._prompt))
             pairs.append((ids, _completion_ids(self._tokenizer, text)))
         return pairs

@@ -1,8 +1,9 @@
 """The base of `model=tiny`: a seeded random policy after a short supervised warm-up on mixed behaviour.
 
 From random weights no completion is ever right, so reinforcement learning has no gradient at all. The warm-up
-teaches the form, mostly with guesses and bare answers, and shows the working now and then (conf/data/warmup.yaml).
-What GRPO then does is to elicit that planted behaviour; it does not teach arithmetic. Every report says so.
+teaches three behaviours: working in the asked form, a guess in that form, and working without it
+(conf/data/warmup.yaml). What GRPO then does is mostly to elicit the first; it teaches little arithmetic. Every
+report says so.
 
 The base is an ordinary `python -m agents.sft model=tiny data=warmup` run, cached under `R1_CACHE/warmup/`.
 """
@@ -19,9 +20,9 @@ from agents.setup import file_inputs
 from r1env import records
 
 NOTE = (
-    "The base was made by a supervised warm-up in which {worked:.0%} of the traces show their working, {guess:.0%} "
-    "guess and {bare:.0%} answer without the tags. Reinforcement learning elicits the behaviour that the warm-up "
-    "planted; it teaches no arithmetic that was not there."
+    "The base was made by a supervised warm-up in which {worked:.0%} of the traces work the task out in the "
+    "asked form, {guess:.0%} guess in that form and {untagged:.0%} work it out without the form. Reinforcement "
+    "learning elicits the behaviour that the warm-up planted, far more than it teaches arithmetic."
 )
 
 
