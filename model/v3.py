@@ -112,9 +112,9 @@ class V3Policy(nn.Module):
 
     def new_decoder(self) -> Decoder:
         """A decoder with absorbed weights over the latent cache."""
-        from model.engine.native import LatentDecoder
+        from model.engine.fused import decoder_for
 
-        return LatentDecoder(self)
+        return decoder_for(self)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Every weight and buffer by name, detached but not copied."""

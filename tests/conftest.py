@@ -3,9 +3,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two test processes share two cores
+
+# Compiled once for all tests, whatever R1_CACHE a test gives its commands.
+os.environ.setdefault("R1_KERNEL_CACHE", str(Path(tempfile.gettempdir()) / "r1-test-kernels"))
 
 import pytest
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("r1env", "agents", "model", "benchmarks", "conf")
+PACKAGES = ("r1env", "agents", "model", "kernels", "benchmarks", "conf")
 TOP_LEVEL = {
-    *PACKAGES, "kernels", "tests", "docs", "pyproject.toml", "README.md", "LICENSE", "CONTRIBUTING.md",
+    *PACKAGES, "tests", "docs", "pyproject.toml", "README.md", "LICENSE", "CONTRIBUTING.md",
     "CHANGELOG.md", "Makefile", ".github", ".ci", ".gitignore", ".pre-commit-config.yaml",
 }  # fmt: skip
 HEAVY = ("torch", "transformers", "vllm", "sympy", "math_verify", "datasets", "pandas", "wandb")

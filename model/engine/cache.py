@@ -42,7 +42,8 @@ class RowCache:
         """0, or -inf at padding, float32 [R, capacity]; None where no row has any."""
         self._row = torch.repeat_interleave(lengths)
         self._column = self.prompts.positions + self.padding[self._row]
-        self._layers: list[Tensor] = []
+        self.layers: list[Tensor] = []
+        """By layer [R, capacity, ...]."""
         self._hide_padding()
 
     @property
@@ -54,20 +55,20 @@ class RowCache:
         """Takes the next layer's values for all tokens of the prompts, [N, ...]."""
         layer = values.new_zeros(len(self.padding), self.capacity, *values.shape[1:])
         layer[self._row, self._column] = values
-        self._layers.append(layer)
+        self.layers.append(layer)
 
     def advance(self) -> None:
         """Opens the next column."""
         if self.length == self.capacity:
             more = max(_GROWTH, self.capacity // 2)
-            self._layers = [F.pad(x, (0, 0) * (x.dim() - 2) + (0, more)) for x in self._layers]
+            self.layers = [F.pad(x, (0, 0) * (x.dim() - 2) + (0, more)) for x in self.layers]
             self.capacity += more
             self._hide_padding()
         self.length += 1
 
     def append(self, layer: int, values: Tensor) -> Tensor:
         """Writes one layer's values [R, ...] into the open column; returns all its columns [R, T, ...]."""
-        cached = self._layers[layer][:, : self.length]
+        cached = self.layers[layer][:, : self.length]
         cached[:, -1] = values
         return cached
 
@@ -77,10 +78,10 @@ class RowCache:
 
     def keep(self, rows: Tensor) -> None:
         """Keeps these rows, int64 [R'], in that order."""
-        for i, layer in enumerate(self._layers):
+        for i, layer in enumerate(self.layers):
             kept = layer.new_empty(len(rows), *layer.shape[1:])
             kept[:, : self.length] = layer[rows, : self.length]
-            self._layers[i] = kept
+            self.layers[i] = kept
         self.padding = self.padding[rows]
         self._hide_padding()
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.engine import Request, SamplingParams, build
-from model.engine.native import LatentDecoder
+from model.engine.fused import FusedDecoder
 from model.engine.sampling import RowParams, draw, uniforms
 from model.logprobs import token_logprobs
 from model.packed import Packed
@@ -40,9 +40,16 @@ def prompts(ids):
     return [ids(n, 67, seed=n) for n in (7, 1, 12, 7)]
 
 
-def test_decoder_equals_full_forward(policy, prompts):
+@pytest.mark.parametrize("kind", ["plain", "fused"])
+def test_decoder_equals_full_forward(policy, prompts, kind, monkeypatch):
     """Step by step over the latent cache, through repetition, removal of rows and growth of the cache."""
-    decoder = LatentDecoder(policy)
+    monkeypatch.setenv("R1_DECODE", kind)
+    if kind == "fused" and policy.config.attention_bias:
+        with pytest.raises(ConfigError, match="has no attention_bias"):
+            policy.new_decoder()
+        return
+    decoder = policy.new_decoder()
+    assert isinstance(decoder, FusedDecoder) == (kind == "fused")
     rows = [list(prompts[0]), list(prompts[1]), list(prompts[1]), list(prompts[2]), list(prompts[3])]
     generator = torch.Generator().manual_seed(0)
 

@@ -1,0 +1,98 @@
+"""Compiles a C++ source once, caches the library, and loads it by ctypes.
+
+The library is built for the processor at hand, so its name is a hash over source, compiler, flags and processor:
+nothing compiled elsewhere is ever picked up. Processes that need it at the same time wait for one of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COMPILE = ("-O3", "-std=c++17", "-fPIC", "-ffast-math", "-pthread", "-c")
+LINK = ("-shared", "-pthread")
+"""Apart, and without -ffast-math here: linking with it would make the whole process flush subnormal numbers to zero."""
+TIMEOUT_S = 300
+
+
+class KernelUnavailable(RuntimeError):
+    """A kernel cannot be built or run here; the message says why. The plain form does the same, slower."""
+
+
+@functools.cache
+def load(source: Path) -> ctypes.CDLL:
+    """The library of a C++ source, compiled if it is not in the cache.
+
+    Args:
+        source: The file.
+
+    Raises:
+        KernelUnavailable: there is no compiler, or it fails.
+    """
+    compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if compiler is None:
+        raise KernelUnavailable("no C++ compiler is installed (c++, g++ or clang++; CXX names another)")
+    code = source.read_bytes()
+    native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+    flags = [*COMPILE, native]
+    identity = b"\0".join([code, " ".join([*flags, *LINK]).encode(), _version(compiler), _processor()])
+    name = f"{source.parent.name}-{hashlib.sha256(identity).hexdigest()[:16]}.so"
+    library = _cache() / name
+    try:
+        if not library.exists():
+            _build(compiler, flags, source, library)
+        return ctypes.CDLL(str(library))
+    except OSError as error:
+        raise KernelUnavailable(f"{library} cannot be written or loaded: {error}") from error
+
+
+def _cache() -> Path:
+    own = os.environ.get("R1_KERNEL_CACHE")
+    general = Path(os.environ.get("R1_CACHE") or Path.home() / ".cache" / "r1") / "kernels"
+    return Path(own or general).expanduser()
+
+
+def _build(compiler: str, flags: list[str], source: Path, library: Path) -> None:
+    """Whoever finishes first puts the library in place in one step; a second compilation does no harm."""
+    print(f"compiling kernels/{source.parent.name} (once)", file=sys.stderr)
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as work:
+        compiled, built = Path(work) / "compiled.o", Path(work) / library.name
+        for command in (
+            [compiler, *flags, str(source), "-o", str(compiled)],
+            [compiler, *LINK, str(compiled), "-o", str(built)],
+        ):
+            done = _run(command)
+            if done.returncode != 0:
+                reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+                raise KernelUnavailable(f"{compiler} does not compile {source.name}: {reason}")
+        os.replace(built, library)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelUnavailable(f"{command[0]} cannot be run: {error}") from error
+
+
+def _version(compiler: str) -> bytes:
+    return _run([compiler, "--version"]).stdout.encode()
+
+
+def _processor() -> bytes:
+    """What `native` depends on: the instruction sets, where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}".encode()
+    told = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return "\n".join(sorted(set(told))).encode()

@@ -1,0 +1,191 @@
+"""A decoding step of a small DeepSeek-V3 policy on a CPU, the whole network in one call.
+
+At a million parameters, torch's step is mostly the cost of its two hundred operations; here it is arithmetic. The
+specification is `model.engine.native.LatentDecoder.step`, in float32.
+Legend: R rows, D model, H heads, C latent, S rotary dimensions, V vocabulary, E experts, I width of an expert.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kernels import build
+
+PAD = 32
+"""Columns of stored matrices are padded to a multiple of this."""
+MAX_EXPERTS = 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes and constants of the policy; the order is the kernel's."""
+
+    hidden: int
+    layers: int
+    heads: int
+    latent: int
+    rope: int
+    query_latent: int
+    """0 where queries come straight from the residual stream."""
+    vocabulary: int
+    experts: int
+    chosen: int
+    expert_width: int
+    groups: int
+    chosen_groups: int
+    """Equal to `groups` where the choice is not limited."""
+    softmax: bool
+    """Softmax scores instead of sigmoid ones."""
+    normalise: bool
+    """Whether chosen weights are made to sum to one."""
+    corrected: bool
+    """Whether the routers have a correction bias, and judge a group by its best two."""
+    eps: float
+    latent_eps: float
+    scaling: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerWeights:
+    """One layer, matrices as torch.nn.Linear has them: [outputs, inputs]. float32."""
+
+    in_norm: Tensor
+    post_norm: Tensor
+    down: Tensor
+    """Query latent (or absorbed query), latent and rotary key of a token [·, D]."""
+    query_norm: Tensor | None
+    query: Tensor | None
+    """From the query latent to all heads' absorbed queries [H (C + S), ·]."""
+    latent_norm: Tensor
+    out: Tensor
+    """From all heads' attended latents [D, H C]."""
+    gate: Tensor
+    up: Tensor
+    mlp_down: Tensor
+    """The dense network's, or the shared experts'."""
+    router: Tensor | None = None
+    """None in a dense layer."""
+    bias: Tensor | None = None
+    expert_gate_up: Tensor | None = None
+    """[E, 2I, D]."""
+    expert_down: Tensor | None = None
+    """[E, D, I]."""
+
+
+def load() -> Any:
+    """The compiled function.
+
+    Raises:
+        KernelUnavailable: it cannot be compiled here.
+    """
+    function = build.load(Path(__file__).with_name("step.cpp")).v3_decode_step
+    function.restype = None
+    return function
+
+
+class Step:
+    """The compiled step over a copy of the weights.
+
+    Args:
+        shape: The policy's.
+        embed: Embedding [V, D].
+        norm: Final norm [D].
+        head: Output head [V, D].
+        layers: Every layer's weights.
+
+    Raises:
+        KernelUnavailable: it cannot be compiled here, or has no room for so many experts.
+    """
+
+    def __init__(
+        self, shape: Shape, embed: Tensor, norm: Tensor, head: Tensor, layers: Sequence[LayerWeights]
+    ) -> None:
+        if shape.experts > MAX_EXPERTS:
+            raise build.KernelUnavailable(f"v3_decode has room for {MAX_EXPERTS} experts, not {shape.experts}")
+        self._function = load()
+        self.shape = shape
+        self._whole = [embed.contiguous(), norm.contiguous(), _stored(head)]
+        self._layers = [_arranged(layer) for layer in layers]
+        self._widths = [len(layer.gate) for layer in layers]
+        self._constants = (ctypes.c_double * 3)(shape.eps, shape.latent_eps, shape.scaling)
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        caches: Sequence[Tensor],
+        length: int,
+        padding: Tensor,
+        turns: Tensor,
+        threads: int,
+    ) -> Tensor:
+        """Reads one token for every row.
+
+        Args:
+            tokens: int64 [R].
+            caches: By layer float32 [R, capacity, C + S], contiguous; the newest column is written.
+            length: Columns in use, the newest included.
+            padding: Columns on the left of each row that hold nothing, int64 [R].
+            turns: Rotations of all positions, complex64 [≥ length, S / 2].
+            threads: At most so many work.
+
+        Returns:
+            Logits float32 [R, V].
+        """
+        s = self.shape
+        rows, capacity = caches[0].shape[:2]
+        tokens, padding, turns = tokens.contiguous(), padding.contiguous(), turns.contiguous()
+        dims = [
+            *(rows, length, capacity, s.hidden, s.layers, s.heads, s.latent, s.rope, s.query_latent),
+            *(s.vocabulary, s.experts, s.chosen, s.expert_width, s.groups, s.chosen_groups),
+            *(int(s.softmax), int(s.normalise), int(s.corrected), *self._widths),
+        ]
+        pointers = [t.data_ptr() for t in (*self._whole, turns, padding)]
+        for tensors, cache in zip(self._layers, caches):
+            pointers += [0 if t is None else t.data_ptr() for t in tensors] + [cache.data_ptr()]
+        logits = torch.empty(rows, s.vocabulary)
+        self._function(
+            (ctypes.c_int64 * len(dims))(*dims),
+            self._constants,
+            (ctypes.c_void_p * len(pointers))(*pointers),
+            ctypes.c_void_p(tokens.data_ptr()),
+            ctypes.c_void_p(logits.data_ptr()),
+            ctypes.c_int64(threads),
+        )
+        return logits
+
+
+def _arranged(layer: LayerWeights) -> list[Tensor | None]:
+    """A layer's tensors in the kernel's order, matrices input-major and padded."""
+    experts_gate_up = experts_down = None
+    if layer.expert_gate_up is not None and layer.expert_down is not None:
+        gate, up = layer.expert_gate_up.chunk(2, dim=1)
+        experts_gate_up = torch.cat([_stored(gate), _stored(up)], dim=-1)
+        experts_down = _stored(layer.expert_down)
+    return [
+        layer.in_norm.contiguous(),
+        layer.post_norm.contiguous(),
+        _stored(layer.down),
+        None if layer.query_norm is None else layer.query_norm.contiguous(),
+        None if layer.query is None else _stored(layer.query),
+        layer.latent_norm.contiguous(),
+        _stored(layer.out),
+        torch.cat([_stored(layer.gate), _stored(layer.up)], dim=-1),
+        _stored(layer.mlp_down),
+        None if layer.router is None else _stored(layer.router),
+        None if layer.bias is None else layer.bias.contiguous(),
+        experts_gate_up,
+        experts_down,
+    ]
+
+
+def _stored(matrix: Tensor) -> Tensor:
+    """[..., N, K] to [..., K, N padded by zeros]."""
+    return F.pad(matrix.mT, (0, -matrix.shape[-2] % PAD)).contiguous()

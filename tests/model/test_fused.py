@@ -1,0 +1,123 @@
+"""The compiled decoding step: chosen when it can be had, equal to the plain one, independent of its threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from kernels import build
+from model import presets
+from model.engine import SamplingParams
+from model.engine import build as build_engine
+from model.engine.fused import FusedDecoder, decoder_for
+from model.engine.native import LatentDecoder
+from model.tokenizer import build as build_tokenizer
+from r1env.errors import ConfigError
+
+
+def logits_of(decoder, steps: int = 9, rows: int = 40) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    prompts = [torch.randint(3, 60, (3 + i % 4,), generator=generator).tolist() for i in range(rows // 2)]
+    with torch.inference_mode():
+        decoder.prefill(prompts)
+        decoder.repeat([2] * len(prompts))
+        found = [decoder.step(torch.randint(3, 60, (rows,), generator=generator)) for _ in range(steps)]
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("tiny", [True, False])
+def test_equals_the_plain_decoder(make_policy, tiny):
+    policy = presets.tiny(0) if tiny else make_policy()
+    torch.testing.assert_close(
+        logits_of(FusedDecoder(policy)), logits_of(LatentDecoder(policy)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_threads_and_company_change_no_bit(monkeypatch):
+    policy = presets.tiny(0)
+    whole = logits_of(FusedDecoder(policy))
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert torch.equal(logits_of(FusedDecoder(policy)), whole)
+    engine = build_engine("auto", policy, build_tokenizer())
+    prompts = [[3, 20 + i, 40] for i in range(9)]
+    params = SamplingParams(max_new_tokens=12, n=5)
+    seeds = list(range(9))
+    together = engine.sample(prompts, params, seeds)
+    for i in (0, 8):
+        alone = engine.sample([prompts[i]], params, [seeds[i]])[0]
+        assert [c.token_ids for c in alone] == [c.token_ids for c in together[i]]
+
+
+def test_weights_are_taken_at_the_start_of_a_wave():
+    policy = presets.tiny(0)
+    decoder = FusedDecoder(policy)
+    before = logits_of(decoder)
+    with torch.no_grad():
+        policy.model.layers[2].mlp.experts.down_proj.mul_(2)
+    after = logits_of(decoder)
+    assert not torch.equal(after, before)
+    torch.testing.assert_close(after, logits_of(LatentDecoder(policy)), rtol=1e-5, atol=1e-5)
+
+
+def test_the_choice(make_policy, monkeypatch):
+    assert isinstance(decoder_for(make_policy()), FusedDecoder)
+    assert type(decoder_for(make_policy().bfloat16())) is LatentDecoder
+    monkeypatch.setenv("R1_DECODE", "plain")
+    assert type(decoder_for(make_policy())) is LatentDecoder
+    monkeypatch.setenv("R1_DECODE", "fused")
+    with pytest.raises(ConfigError, match="needs float32 on a CPU"):
+        decoder_for(make_policy().bfloat16())
+    monkeypatch.setenv("R1_DECODE", "fusd")
+    with pytest.raises(ConfigError, match="'fused'"):
+        decoder_for(make_policy())
+
+
+def test_without_a_compiler_the_plain_one_serves(make_policy, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    build.load.cache_clear()
+    try:
+        assert type(decoder_for(make_policy())) is LatentDecoder
+        assert type(decoder_for(make_policy())) is LatentDecoder
+        assert capsys.readouterr().err.count("sampling uses plain torch, which is slower") == 1
+    finally:
+        build.load.cache_clear()
+
+
+def test_a_source_that_does_not_compile_says_why(tmp_path, monkeypatch):
+    monkeypatch.setenv("R1_KERNEL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "broken").mkdir()
+    source = tmp_path / "broken" / "step.cpp"
+    source.write_text("int f( {")
+    with pytest.raises(build.KernelUnavailable, match="does not compile"):
+        build.load(source)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_processes_may_compile_at_the_same_time(tmp_path):
+    code = (
+        "from pathlib import Path; import kernels.build as b; (p := Path(r'%s')); "
+        "b.load(p).answer() == 42 or exit(1)" % (tmp_path / "op" / "op.cpp")
+    )
+    (tmp_path / "op").mkdir()
+    (tmp_path / "op" / "op.cpp").write_text('extern "C" int answer() { return 42; }')
+    env = {**os.environ, "R1_KERNEL_CACHE": str(tmp_path / "cache")}
+    running = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert len(list((tmp_path / "cache").glob("*.so"))) == 1
+
+
+def test_the_other_kernels_is_told_apart():
+    import kernels
+
+    with pytest.raises(AttributeError, match="pip uninstall kernels"):
+        kernels.get_kernel  # noqa: B018
+
+
+def test_subnormal_numbers_survive_the_library(make_policy):
+    FusedDecoder(make_policy())
+    assert float(torch.tensor(1e-40) * 0.5) > 0 and 5e-324 > 0
