@@ -96,6 +96,7 @@ class PromptConfig:
     system: str | None = None
     instruction: str = ""
     examples: list[dict[str, str]] = field(default_factory=list)
+    force_think: bool = False
 
     def __post_init__(self) -> None:
         _one_of("prompt.style", self.style, ("chat", "r1_zero"))
@@ -228,6 +229,11 @@ class GRPOConfig:
 
     def __post_init__(self) -> None:
         _check_common(self)
+        if self.prompt.force_think and self.env.reward.preset == "r1_zero":
+            raise ConfigError(
+                "prompt.force_think=true writes the opening tag for the policy, and the preset r1_zero asks the policy "
+                "for it, so the form would never be right; use env.reward.preset=r1"
+            )
 
 
 @dataclass

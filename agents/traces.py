@@ -70,7 +70,9 @@ class EnvTraces:
                 text = prompts.respond(GUESS, self._answer(other), preset)
             else:
                 text = f"{self._env.reason(task)}\n{self._answer(task)}"
-            ids = encode_prompt(self._tokenizer, prompts.build(task.messages, self._prompt))
+            ids = encode_prompt(
+                self._tokenizer, prompts.build(task.messages, self._prompt), self._prompt.force_think
+            )
             pairs.append((ids, _completion_ids(self._tokenizer, text)))
         return pairs
 
@@ -98,7 +100,7 @@ class FileTraces:
             messages = row["prompt"]
             if isinstance(messages, str):
                 messages = [{"role": "user", "content": messages}]
-            ids = encode_prompt(tokenizer, prompts.build(messages, prompt))
+            ids = encode_prompt(tokenizer, prompts.build(messages, prompt), prompt.force_think)
             self._pairs.append((ids, _completion_ids(tokenizer, row["completion"])))
 
     def take(self, position: int, count: int) -> list[tuple[list[int], list[int]]]:

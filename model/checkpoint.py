@@ -1,8 +1,8 @@
 """Checkpoints: Hugging Face directories, read and written whole or not at all.
 
-Parameter names are the released ones; experts lie apart on disk (`mlp.experts.{e}.gate_proj.weight`) and
-are stacked in memory, and a file that holds them stacked, as transformers may write it, is read as well.
-Every tensor's place, shape and (in files written here) checksum is verified before any is taken.
+Parameter names are the released ones (`model.layout`), weights in FP8 with their factors (`model.fp8`) included.
+What is missing, left over or of another shape is named before anything is read; a checkpoint is loaded file by
+file into memory of its own, so that the peak is the policy and the file at hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from model import files, layout
+from model import fp8 as fp8_format
 from model.config import V3Config, read_config
+from model.layout import Piece, disk_tensors, is_quantised, pieces
+from model.scorer import V3Scorer
 from model.v3 import V3Policy
 from r1env.errors import CheckpointError, ConfigError, RunError, nearest
 
@@ -29,21 +32,25 @@ if TYPE_CHECKING:
     from model.hf import HFPolicy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_STORED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_STACKED = re.compile(r"(.*\.mlp\.experts)\.(gate_up_proj|down_proj)$")
-_CHECKSUMS = "crc32"
-"""Key in a file's metadata: checksums of the tensors' bytes, a JSON object by name."""
+MAX_SHARD_BYTES = 5 * 2**30
+"""Size of a file at most, as the field has it; a single larger tensor has a file of its own."""
 
 
 def load(
-    directory: str | Path, *, dtype: str | torch.dtype = "auto", device: str | torch.device = "auto"
-) -> V3Policy | HFPolicy:
-    """Loads a policy.
+    directory: str | Path,
+    *,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device = "auto",
+    keep_fp8: bool = False,
+) -> V3Policy | V3Scorer | HFPolicy:
+    """Loads a policy; a directory of a DeepseekV3ForSequenceClassification gives a scorer.
 
     Args:
         directory: A Hugging Face directory; for models other than DeepSeek-V3 a hub name, too.
-        dtype: A torch dtype or its name; `auto` keeps the one stored.
+        dtype: A torch dtype or its name; `auto` keeps the one stored, and expands FP8 to config.json's.
         device: A torch device; `auto` takes CUDA where there is one.
+        keep_fp8: Leave weights that are stored in FP8 so, and expand them in every product: for inference in a
+            quarter of float32's memory.
 
     Raises:
         CheckpointError: the directory is missing, or a tensor is missing, unknown, damaged or of another
@@ -58,23 +65,34 @@ def load(
         from model.hf import HFPolicy
 
         return HFPolicy.load(str(directory) if is_hub_name else path, dtype=as_dtype, device=where)
-    return _load_v3(path, as_dtype, where)
+    return _load_v3(path, as_dtype, where, fp8=keep_fp8)
 
 
-def save(policy: V3Policy | HFPolicy, directory: str | Path, tokenizer: Any = None) -> None:
+def save(
+    policy: V3Policy | V3Scorer | HFPolicy,
+    directory: str | Path,
+    tokenizer: Any = None,
+    *,
+    fp8: bool = False,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
     """Writes a policy as a Hugging Face directory, replacing what is there in one step.
 
     Args:
         policy: What to write; LoRA adapters are merged into a copy of the weights.
         directory: Where; its parents are made.
         tokenizer: Written beside it, with its chat template.
+        fp8: Store projections as the release does, in e4m3 with a factor for every 128 × 128 block.
+        max_shard_bytes: Size of a file at most; more weights are spread over several with an index.
 
     Raises:
         RunError: the directory cannot be written; what was there before is untouched.
     """
     with replaced(Path(directory)) as partial:
-        if isinstance(policy, V3Policy):
-            _save_v3(policy, partial)
+        if isinstance(policy, V3Policy | V3Scorer):
+            _save_v3(policy, partial, fp8=fp8, max_shard_bytes=max_shard_bytes)
+        elif fp8:
+            raise ConfigError("fp8=True is for DeepSeek-V3 policies")
         else:
             policy.save(partial)
         if tokenizer is not None:
@@ -147,221 +165,191 @@ def _settled(directory: Path) -> Path:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """Where one tensor lies."""
-
-    file: Path
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    """First byte in the file."""
-    size: int
-    """Bytes."""
-    checksum: int | None
-
-
-def _load_v3(directory: Path, dtype: torch.dtype | None, device: torch.device) -> V3Policy:
+def _load_v3(directory: Path, dtype: torch.dtype | None, device: torch.device, *, fp8: bool) -> V3Policy | V3Scorer:
+    raw = read_config(directory)
     config = V3Config.from_dir(directory)
+    table = files.entries(directory)
+    if not any(name.startswith(f"model.layers.{config.num_hidden_layers}.") for name in table):
+        # transformers writes num_nextn_predict_layers = 1 whether or not there is such a module.
+        config = dataclasses.replace(config, num_nextn_predict_layers=0)
+    scores = any("SequenceClassification" in name for name in raw.get("architectures") or ())
+    quantised = raw.get("quantization_config")
+    if quantised:
+        fp8_format.check_config(quantised)
     with torch.device("meta"):
-        policy = V3Policy(config)
-    # A tied head is the embedding itself: it has no tensor of its own on disk.
-    wanted = {n: t.shape for n, t in policy.state_dict().items() if not _is_tied(config, n)}
-    entries = _entries(directory)
-    if config.tie_word_embeddings:
-        entries.pop("lm_head.weight", None)
-    sources = _match(directory, wanted, entries)
-    for name, entry in entries.items():
-        _verify(name, entry)
-    state = {}
-    for name, shape in wanted.items():
-        fp32 = name.endswith("e_score_correction_bias")  # kept in float32 as released: it decides near-ties
-        target = torch.float32 if fp32 else dtype or _STORED[entries[sources[name][0]].dtype]
-        tensor = torch.empty(shape, dtype=target, device=device)
-        parts = tensor if _is_stack_of(name, sources[name]) else [tensor]
-        _fill(parts, [_read(entries[source]) for source in sources[name]])
-        state[name] = tensor
-    if config.tie_word_embeddings:
+        module = V3Scorer(config) if scores else V3Policy(config)
+        if quantised and fp8:
+            fp8_format.keep_fp8(module, is_quantised, dtype or _stated_dtype(raw))
+    plan = _match(directory, module, config, table)
+    state = _targets(module, config, plan, table, dtype, _stated_dtype(raw), device)
+    _fill(directory, state, plan, table)
+    if config.tie_word_embeddings and not scores:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    policy.load_state_dict(state, assign=True)
-    if config.tie_word_embeddings:
-        policy.lm_head.weight = policy.model.embed_tokens.weight
-    return policy
+    module.load_state_dict(state, assign=True)
+    if config.tie_word_embeddings and isinstance(module, V3Policy):
+        module.lm_head.weight = module.model.embed_tokens.weight
+    return module
+
+
+@dataclasses.dataclass
+class _Plan:
+    """What is read from where."""
+
+    pieces: dict[str, list[Piece]]
+    """Of every tensor in memory."""
+    scales: dict[str, str]
+    """By a stored FP8 tensor's name that of its factors, where it is expanded on the way."""
+    copies: dict[str, str]
+    """By the name of a tensor that must equal another: that one's name."""
+
+
+def _stated_dtype(raw: Mapping[str, Any]) -> torch.dtype:
+    """What config.json says the weights are in: FP8 ones are expanded to that."""
+    return DTYPES.get(str(raw.get("torch_dtype", raw.get("dtype", "bfloat16"))), torch.bfloat16)
+
+
+def _match(
+    directory: Path, module: torch.nn.Module, config: V3Config, table: Mapping[str, files.Entry]
+) -> _Plan:
+    """Which stored tensors make up each wanted one.
+
+    Raises:
+        CheckpointError: a tensor is missing, left over, or of another shape or type.
+    """
+    wanted = {n: t for n, t in module.state_dict().items() if not _is_tied(config, n)}
+    plan = _Plan({n: pieces(n, t.shape, table) for n, t in wanted.items()}, {}, {})
+    expected = {piece.name: piece.shape for parts in plan.pieces.values() for piece in parts}
+    for name, shape in list(expected.items()):
+        scale = f"{name}_scale_inv"
+        if name in table and table[name].dtype == "F8_E4M3" and scale not in expected:
+            plan.scales[name] = scale
+            expected[scale] = fp8_format.scale_shape(shape)
+    for copy, original in layout.copies(config).items():
+        if copy in table and original in expected:
+            plan.copies[copy] = original
+            expected[copy] = expected[original]
+    if config.tie_word_embeddings and "lm_head.weight" in table:
+        plan.copies["lm_head.weight"] = "model.embed_tokens.weight"
+        expected["lm_head.weight"] = expected["model.embed_tokens.weight"]
+
+    missing = [n for n in expected if n not in table]
+    if missing:
+        raise CheckpointError(f"{directory}: tensor {missing[0]!r} is missing{_others(missing)}")
+    extra = sorted(n for n in table if n not in expected)
+    if extra:
+        raise CheckpointError(
+            f"{directory}: tensor {extra[0]!r} does not belong to the model of config.json{_others(extra)}"
+        )
+    for name, shape in expected.items():
+        if table[name].shape != shape:
+            raise CheckpointError(
+                f"{directory}: tensor {name!r} has shape {list(table[name].shape)}, "
+                f"config.json asks for {list(shape)}"
+            )
+        if table[name].dtype not in files.DTYPES:
+            raise CheckpointError(
+                f"{directory}: tensor {name!r} is stored as {table[name].dtype}; "
+                f"only {', '.join(files.DTYPES)} can be read"
+            )
+    return plan
 
 
 def _is_tied(config: V3Config, name: str) -> bool:
     return config.tie_word_embeddings and name == "lm_head.weight"
 
 
-def _is_stack_of(name: str, sources: list[str]) -> bool:
-    return sources != [name]
-
-
-def _fill(parts: Any, tensors: list[Tensor]) -> None:
-    """Copies tensors into the experts of a stack; gate and up of one expert are the halves of its part."""
-    per_part = len(tensors) // len(parts)
-    for i, part in enumerate(parts):
-        for into, tensor in zip(part.chunk(per_part), tensors[i * per_part : (i + 1) * per_part]):
-            into.copy_(tensor)
-
-
-def _disk_names(name: str, shape: torch.Size) -> dict[str, tuple[int, ...]]:
-    """Names and shapes under which a tensor lies on disk: itself, or for stacked experts one by one."""
-    match = _STACKED.match(name)
-    if match is None:
-        return {name: tuple(shape)}
-    base, kind = match.groups()
-    if kind == "down_proj":
-        return {f"{base}.{e}.down_proj.weight": tuple(shape[1:]) for e in range(shape[0])}
-    half = (shape[1] // 2, shape[2])
-    return {f"{base}.{e}.{part}_proj.weight": half for e in range(shape[0]) for part in ("gate", "up")}
-
-
-def _match(
-    directory: Path, wanted: Mapping[str, torch.Size], entries: Mapping[str, _Entry]
-) -> dict[str, list[str]]:
-    """Which stored tensors make up each wanted one.
-
-    Raises:
-        CheckpointError: a tensor is missing, left over, or of another shape or type.
-    """
-    sources: dict[str, list[str]] = {}
-    expected: dict[str, tuple[int, ...]] = {}
-    for name, size in wanted.items():
-        names = {name: tuple(size)} if name in entries else _disk_names(name, size)
-        sources[name] = list(names)
-        expected |= names
-    missing = [n for n in expected if n not in entries]
-    if missing:
-        raise CheckpointError(f"{directory}: tensor {missing[0]!r} is missing{_others(missing)}")
-    extra = sorted(n for n in entries if n not in expected)
-    if extra:
-        raise CheckpointError(
-            f"{directory}: tensor {extra[0]!r} does not belong to the model of config.json{_others(extra)}"
-        )
-    for name, shape in expected.items():
-        if entries[name].shape != shape:
-            raise CheckpointError(
-                f"{directory}: tensor {name!r} has shape {list(entries[name].shape)}, "
-                f"config.json asks for {list(shape)}"
-            )
-        if entries[name].dtype not in _STORED:
-            raise CheckpointError(
-                f"{directory}: tensor {name!r} is stored as {entries[name].dtype}; "
-                f"only {', '.join(_STORED)} can be read"
-            )
-    return sources
-
-
 def _others(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
-def _entries(directory: Path) -> dict[str, _Entry]:
-    """All tensors of a directory's safetensors files, single or sharded, by name."""
-    index = directory / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{index} is damaged: {error!r}") from None
-    else:
-        files = ["model.safetensors"]
-    entries: dict[str, _Entry] = {}
-    for file in files:
-        entries |= _header(directory / file)
-    return entries
+def _targets(
+    module: torch.nn.Module,
+    config: V3Config,
+    plan: _Plan,
+    table: Mapping[str, files.Entry],
+    dtype: torch.dtype | None,
+    stated: torch.dtype,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Memory for every tensor, not yet filled."""
+    found = {}
+    for name, tensor in module.state_dict().items():
+        if _is_tied(config, name):
+            continue
+        first = plan.pieces[name][0].name
+        stored = files.DTYPES[table[first].dtype]
+        if name.endswith(("e_score_correction_bias", "_scale_inv")) or tensor.dtype == fp8_format.DTYPE:
+            # The bias decides near-ties and stays in float32 as released; FP8 that is kept is kept as it is.
+            kept = tensor.dtype
+        else:
+            kept = dtype or (stated if first in plan.scales else stored)
+        found[name] = torch.empty(tensor.shape, dtype=kept, device=device)
+    return found
 
 
-def _header(file: Path) -> dict[str, _Entry]:
-    """The table of contents of a safetensors file, every tensor checked to lie within it."""
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            size = file.stat().st_size
-            if size < 8 or length > size - 8:
-                raise CheckpointError(f"{file} is damaged: its header is cut off; restore it or save again")
-            table = json.loads(stream.read(length))
-        checksums = json.loads(table.pop("__metadata__", {}).get(_CHECKSUMS, "{}"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file} does not exist: the directory holds no weights") from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{file} is damaged: its header cannot be read ({error})") from None
-    entries = {}
-    for name, raw in table.items():
-        try:
-            begin, end = raw["data_offsets"]
-            entry = _Entry(
-                file, raw["dtype"], tuple(raw["shape"]), 8 + length + begin, end - begin, checksums.get(name)
-            )
-        except (KeyError, TypeError, ValueError):
-            raise CheckpointError(f"{file}: tensor {name!r} is damaged: its header entry is {raw!r}") from None
-        width = _STORED[entry.dtype].itemsize if entry.dtype in _STORED else None
-        if entry.begin + entry.size > size or (width and entry.size != width * torch.Size(entry.shape).numel()):
-            raise CheckpointError(
-                f"{file}: tensor {name!r} is damaged: its bytes do not fit the file; restore it or save again"
-            )
-        entries[name] = entry
-    return entries
+def _fill(
+    directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapping[str, files.Entry]
+) -> None:
+    """Copies every stored tensor to its place, file by file, each verified first.
 
-
-def _read(entry: _Entry) -> Tensor:
-    """One tensor, mapped from its file."""
-    if entry.size == 0:
-        return torch.empty(entry.shape, dtype=_STORED[entry.dtype])
-    storage = torch.from_file(str(entry.file), size=entry.begin + entry.size, dtype=torch.uint8)
-    return storage[entry.begin :].clone().view(_STORED[entry.dtype]).view(entry.shape)
-
-
-def _verify(name: str, entry: _Entry) -> None:
-    if entry.checksum is not None and _crc32(_read(entry)) != entry.checksum:
-        raise CheckpointError(
-            f"{entry.file}: tensor {name!r} is damaged: its bytes do not match their checksum; "
-            "restore the file or save again"
-        )
+    Nothing is given to the caller before all are read, so that a damaged one leaves no half-loaded policy.
+    """
+    places = {piece.name: (state[n], piece) for n, parts in plan.pieces.items() for piece in parts}
+    scales = set(plan.scales.values())
+    for file, names in files.by_file(table).items():
+        with files.mapped(file) as source:
+            for name in names:
+                source.verify(name, table[name])
+                if name in scales or name in plan.copies:
+                    continue
+                whole, piece = places[name]
+                tensor = source.tensor(table[name])
+                if name in plan.scales:
+                    scale = table[plan.scales[name]]
+                    with files.mapped(scale.file) as other:  # it may lie in another file
+                        tensor = fp8_format.dequantise(tensor, other.tensor(scale), whole.dtype)
+                (whole[piece.index] if piece.index else whole).copy_(tensor)
+    for copy, original in plan.copies.items():
+        entry = table[copy]
+        with files.mapped(entry.file) as source:
+            if not torch.equal(source.tensor(entry).to(state[original]), state[original]):
+                raise CheckpointError(
+                    f"{directory}: tensor {copy!r} differs from {original!r}: here the two are one"
+                )
 
 
 # --- writing ---------------------------------------------------------------------------------------------
 
 
-def _save_v3(policy: V3Policy, directory: Path) -> None:
-    from safetensors.torch import save_file
-
-    config = policy.config
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in policy.state_dict().items():
-        if _is_tied(config, name):
-            continue
-        names = _disk_names(name, tensor.shape)
-        parts = [tensor]
-        if name not in names:
-            per_expert = len(names) // len(tensor)
-            parts = [half for expert in tensor for half in expert.chunk(per_expert)]
-        tensors |= {n: part.detach().cpu().contiguous() for n, part in zip(names, parts)}
-    checksums = json.dumps({n: _crc32(t) for n, t in tensors.items()})
-    save_file(tensors, directory / "model.safetensors", {"format": "pt", _CHECKSUMS: checksums})
-    _sort_header(directory / "model.safetensors")
-    dtype = str(policy.lm_head_weight.dtype).removeprefix("torch.")
-    _write_json(directory / "config.json", {**config.to_dict(), "torch_dtype": dtype})
+def _save_v3(module: V3Policy | V3Scorer, directory: Path, *, fp8: bool, max_shard_bytes: int) -> None:
+    config = module.config
+    tensors = disk_tensors(module.state_dict(), config)
+    raw = config.to_dict()
+    if isinstance(module, V3Scorer):
+        raw["architectures"] = ["DeepseekV3ForSequenceClassification"]
+        raw["num_labels"] = 1
+        raw["num_nextn_predict_layers"] = 0
+    if fp8:
+        tensors = _in_fp8(tensors)
+    if any(tensor.dtype == fp8_format.DTYPE for tensor in tensors.values()):
+        raw["quantization_config"] = fp8_format.CONFIG
+    files.write(tensors, directory, max_shard_bytes=max_shard_bytes)
+    dtype = str(module.model.embed_tokens.weight.dtype).removeprefix("torch.")
+    _write_json(directory / "config.json", {**raw, "torch_dtype": dtype})
     ids = {k: getattr(config, k) for k in ("bos_token_id", "eos_token_id", "pad_token_id")}
     _write_json(directory / "generation_config.json", {"do_sample": True, **ids})
 
 
-def _sort_header(file: Path) -> None:
-    """Puts the header's keys in order: safetensors writes metadata as its hash map has it, and equal policies
-    must give equal files."""
-    with open(file, "r+b") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(size))
-        metadata = dict(sorted(header.pop("__metadata__").items()))
-        text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":"), ensure_ascii=False)
-        stream.seek(8)
-        stream.write(text.encode().ljust(size))
+def _in_fp8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with every projection quantised and its factors beside it."""
+    found = {}
+    for name, tensor in tensors.items():
+        if is_quantised(name) and tensor.dtype != fp8_format.DTYPE:
+            found[name], found[f"{name}_scale_inv"] = fp8_format.quantise(tensor.detach())
+        else:
+            found[name] = tensor
+    return found
 
 
-def _crc32(tensor: Tensor) -> int:
-    return zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data) if tensor.numel() else 0
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

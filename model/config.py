@@ -18,12 +18,16 @@ from r1env.errors import CheckpointError, ConfigError, nearest
 _ONLY = {
     "model_type": "deepseek_v3",
     "hidden_act": "silu",
-    "scoring_func": "sigmoid",
-    "topk_method": "noaux_tc",
-    "moe_layer_freq": 1,
     "rope_interleave": True,
     "attention_dropout": 0.0,
 }
+# Values that the released keys may take.
+_CHOICES = {
+    "scoring_func": ("sigmoid", "softmax"),
+    "topk_method": ("noaux_tc", "group_limited_greedy", "greedy"),
+}
+# Keys of the released file that describe other code's arrangements: written as released, never read.
+_FOREIGN = {"ep_size": 1, "pretraining_tp": 1, "use_cache": True}
 _YARN_DEFAULTS = {"beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 0.0}
 
 
@@ -65,6 +69,13 @@ class V3Config:
     """Routed experts K that a token chooses."""
     first_k_dense_replace: int
     """The first layers that are dense instead of a mixture."""
+    moe_layer_freq: int = 1
+    """Among the others, those whose index it divides are mixtures."""
+    scoring_func: str = "sigmoid"
+    """How router logits become scores: `sigmoid` (V3) or `softmax` (DeepSeekMoE, V2)."""
+    topk_method: str = "noaux_tc"
+    """How experts are chosen. `noaux_tc` (V3): by score plus correction bias, a group judged by its best two;
+    `group_limited_greedy` (V2): by score, a group judged by its best; `greedy`: by score, groups ignored."""
     n_group: int = 1
     """Groups into which the experts are divided for routing."""
     topk_group: int = 1
@@ -73,6 +84,12 @@ class V3Config:
     """Whether the chosen experts' weights are made to sum to one."""
     routed_scaling_factor: float = 1.0
     """Factor on the routed experts' weights."""
+    aux_loss_alpha: float = 0.0
+    """Weight of the sequence-wise balance loss where a trainer asks for it (`model.balance`)."""
+    seq_aux: bool = True
+    """That the balance loss is taken sequence by sequence; the only reading this package has."""
+    num_nextn_predict_layers: int = 0
+    """Multi-token-prediction modules after the last layer, at `model.layers.{num_hidden_layers}` and on."""
     rms_norm_eps: float = 1e-6
     """Added to the mean square inside the layers' RMSNorm (the latents' norms keep 1e-6, as released)."""
     rope_theta: float = 10000.0
@@ -107,15 +124,21 @@ class V3Config:
             "num_experts_per_tok",
             f"exceeds n_routed_experts = {self.n_routed_experts}",
         )
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)!r} is not supported{nearest(str(getattr(self, name)), choices)}"
+                )
         self._require(self.topk_group <= self.n_group, "topk_group", f"exceeds n_group = {self.n_group}")
         self._require(
             self.n_routed_experts % self.n_group == 0,
             "n_group",
             f"does not divide n_routed_experts = {self.n_routed_experts}",
         )
-        if self.topk_group < self.n_group:
+        if self.limits_groups:
             size = self.n_routed_experts // self.n_group
-            self._require(size >= 2, "n_group", "leaves groups of one expert; a group is judged by two")
+            best = "leaves groups of one expert; noaux_tc judges a group by its best two"
+            self._require(size >= 2 or self.topk_method != "noaux_tc", "n_group", best)
             self._require(
                 self.num_experts_per_tok <= size * self.topk_group,
                 "num_experts_per_tok",
@@ -131,6 +154,17 @@ class V3Config:
     def qk_head_dim(self) -> int:
         """Width of a head's query and key: the part without position and the rotary part."""
         return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
+    def limits_groups(self) -> bool:
+        """Whether a token's experts come from some of the groups only."""
+        return self.topk_method != "greedy" and self.topk_group < self.n_group
+
+    def is_sparse(self, layer: int) -> bool:
+        """Whether a layer is a mixture of experts; the multi-token-prediction modules, which come last, are."""
+        if layer >= self.num_hidden_layers:
+            return True
+        return layer >= self.first_k_dense_replace and layer % self.moe_layer_freq == 0
 
     @property
     def softmax_scale(self) -> float:
@@ -151,18 +185,13 @@ class V3Config:
     def from_dict(cls, raw: Mapping[str, Any]) -> V3Config:
         """Reads the content of a config.json, DeepSeek's or transformers' (4 or 5).
 
-        Keys that do not bear on this policy's computation (`use_cache`, `aux_loss_alpha`, …) are passed over.
+        Keys that do not bear on this policy's computation (`use_cache`, `ep_size`, …) are passed over;
+        `quantization_config` says how weights lie on disk, which is the loader's to know (`model.fp8`).
 
         Raises:
             ConfigError: a key is missing, or has a value that this policy cannot honour.
         """
         raw = dict(raw)
-        if raw.get("quantization_config"):
-            method = raw["quantization_config"].get("quant_method")
-            raise ConfigError(
-                f"quantization_config: weights quantised as {method!r} cannot be read; "
-                "convert the checkpoint to bfloat16 or float32 first"
-            )
         for key, value in _ONLY.items():
             if raw.get(key, value) != value:
                 raise ConfigError(f"{key} = {raw[key]!r} is not supported: only {value!r} is")
@@ -202,11 +231,9 @@ class V3Config:
         return {
             "architectures": ["DeepseekV3ForCausalLM"],
             **_ONLY,
+            **_FOREIGN,
             **own,
             "num_key_value_heads": self.num_attention_heads,
-            # Said out loud: transformers would assume one multi-token-prediction module.
-            "num_nextn_predict_layers": 0,
-            "use_cache": True,
         }
 
 
@@ -215,7 +242,7 @@ _LEAST = {
     "num_hidden_layers": 1, "num_attention_heads": 1, "kv_lora_rank": 1, "q_lora_rank": 1,
     "qk_nope_head_dim": 1, "qk_rope_head_dim": 2, "v_head_dim": 1, "n_routed_experts": 1,
     "n_shared_experts": 1, "num_experts_per_tok": 1, "first_k_dense_replace": 0, "n_group": 1,
-    "topk_group": 1, "max_position_embeddings": 1,
+    "topk_group": 1, "max_position_embeddings": 1, "moe_layer_freq": 1, "num_nextn_predict_layers": 0,
 }  # fmt: skip
 
 

@@ -134,6 +134,36 @@ class Packed:
             return empty, empty
         return torch.cat(rows).to(self.token_ids.device), torch.cat(targets)
 
+    def shifted(self) -> Shift:
+        """The layout of all tokens but the first of each sequence: what there is to predict.
+
+        A prompt's last token predicts the first of every completion that continues it, so what a prompt shares
+        with its completions is one token less; a prompt of one token shares nothing any more.
+        """
+        segments: list[Segment] = []
+        places, before = [], []
+        size = 0
+        new_start: dict[int, int] = {}
+        for s in self.segments:
+            first = s.start if s.prefix_length else s.start + 1
+            place = torch.arange(first, s.start + s.length)
+            if len(place) == 0:
+                continue
+            places.append(place)
+            before.append(place - 1)
+            if s.prefix_length:
+                before[-1][0] = s.prefix_start + s.prefix_length - 1
+            else:
+                new_start[s.start] = size
+            prefix = max(0, s.prefix_length - 1)
+            segments.append(Segment(size, len(place), new_start[s.prefix_start] if prefix else size, prefix))
+            size += len(place)
+        device = self.token_ids.device
+        none = torch.empty(0, dtype=torch.int64)
+        at = torch.cat([none, *places]).to(device)
+        packed = Packed(self.token_ids[at], self.positions[at], tuple(segments))
+        return Shift(packed, torch.cat([none, *before]).to(device), at)
+
     @functools.cached_property
     def buckets(self) -> tuple[Bucket, ...]:
         """The segments as few padded rectangles: within one, none is shorter than half the longest."""
@@ -171,6 +201,18 @@ class Packed:
         past = (own[:, None] == own) & (place[:, None] >= place)
         prefix = (place >= begin[:, None]) & (place < end[:, None])
         return (past | prefix)[None, None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """A layout's tokens but the first of each sequence. N' tokens."""
+
+    packed: Packed
+    """Their layout; positions are kept."""
+    before: Tensor
+    """Place of the token before, on the axis of the layout they come from, int64 [N']."""
+    place: Tensor
+    """Place of the token itself on that axis, int64 [N']."""
 
 
 def _bucket(segments: Sequence[Segment], device: torch.device) -> Bucket:

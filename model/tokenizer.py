@@ -24,6 +24,9 @@ SPECIAL_TOKENS = (
 VOCAB_SIZE = 288
 """Specials, 256 bytes, and placeholders up to a multiple of 32: every row of the embedding has a name."""
 
+FORCED = "<think>\n"
+"""What R1's template of 2025-02-24 and later writes after `<｜Assistant｜>`."""
+
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -61,17 +64,21 @@ def build() -> PreTrainedTokenizerFast:
     )
 
 
-def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message]) -> list[int]:
+def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message], force_think: bool = False) -> list[int]:
     """Token ids of a prompt, ready to be continued by the policy.
 
     Args:
         tokenizer: Any Hugging Face tokenizer.
         prompt: A text, read as it stands after the tokenizer's own begin-of-sequence token; or chat
             messages, put through the tokenizer's chat template with the assistant's turn opened.
+        force_think: End it with `<think>` and a line break, unless the template has done so.
     """
+    opening = FORCED if force_think else ""
     if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
+        return list(tokenizer(prompt + opening)["input_ids"])
     text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
+    if not text.rstrip().endswith(FORCED.rstrip()):
+        text += opening
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from model.config import V3Config
 from model.mla import MLA
@@ -19,6 +20,7 @@ from model.norm import RMSNorm
 from model.packed import Packed
 from model.policy import Decoder, PolicyOutput, copy_state
 from model.rope import rotations
+from model.routing import Routing
 
 
 class Layer(nn.Module):
@@ -29,23 +31,106 @@ class Layer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = MLA(config)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        dense = index < config.first_k_dense_replace
-        self.mlp = MLP(config.hidden_size, config.intermediate_size) if dense else MoE(config)
+        sparse = config.is_sparse(index)
+        self.mlp = MoE(config, index) if sparse else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x: Tensor, turns: Tensor, packed: Packed) -> Tensor:
+    def forward(self, x: Tensor, turns: Tensor, packed: Packed, routing: Routing | None = None) -> Tensor:
         """[N, D] to [N, D]."""
         x = x + self.self_attn(self.input_layernorm(x), turns, packed)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        return x + self.feed_forward(x, routing)
+
+    def feed_forward(self, x: Tensor, routing: Routing | None = None) -> Tensor:
+        """What the feed-forward network adds to the residual stream; [N, D] to [N, D]."""
+        normed = self.post_attention_layernorm(x)
+        return self.mlp(normed, routing) if isinstance(self.mlp, MoE) else self.mlp(normed)
 
 
 class Trunk(nn.Module):
-    """Embedding, layers and final norm: `model.*` of the checkpoint."""
+    """Embedding, layers and final norm: `model.*` of the checkpoint.
+
+    Args:
+        config: The policy's configuration.
+        mtp: Whether the multi-token-prediction modules stand at the end of `layers`, as in the release.
+    """
+
+    def __init__(self, config: V3Config, *, mtp: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.checkpoint_activations = False
+        """Whether layers keep their input only and compute the rest again in the backward pass."""
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
+        if mtp:
+            first = config.num_hidden_layers
+            count = config.num_nextn_predict_layers
+            self.layers.extend(MTPModule(config, i) for i in range(first, first + count))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, packed: Packed, routing: Routing | None = None) -> Tensor:
+        """Hidden states after the final norm [N, D]; `routing` takes down the experts, or prescribes them."""
+        x = self.embed_tokens(packed.token_ids)
+        turns = rotations(self.config, packed.positions)
+        for layer in self.main_layers:
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x = checkpoint(layer, x, turns, packed, routing, use_reentrant=False)
+            else:
+                x = layer(x, turns, packed, routing)
+        return self.norm(x)
+
+    @property
+    def main_layers(self) -> list[Layer]:
+        """The decoder layers proper."""
+        return list(self.layers)[: self.config.num_hidden_layers]  # type: ignore[arg-type]
+
+
+class SharedHead(nn.Module):
+    """The norm before an MTP module's output head; the head itself is the policy's own."""
 
     def __init__(self, config: V3Config) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class MTPModule(Layer):
+    """One multi-token-prediction module: a layer that predicts one token further (V3 report § 2.2).
+
+    Its embedding and output head are the policy's. The released projection takes the embedding first, unlike
+    the report's eq. 21; so does this one.
+    """
+
+    def __init__(self, config: V3Config, index: int) -> None:
+        super().__init__(config, index)
+        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
+        self.shared_head = SharedHead(config)
+
+    def predict(
+        self, embedded: Tensor, hidden: Tensor, turns: Tensor, packed: Packed, routing: Routing | None = None
+    ) -> Tensor:
+        """States from which the output head predicts one token further than before.
+
+        Args:
+            embedded: Embeddings of tokens [N, D].
+            hidden: For each, the state from which it was predicted, after that one's norm [N, D].
+            turns: Rotations of their positions.
+            packed: Their layout.
+            routing: Takes down the experts, or prescribes them.
+
+        Returns:
+            Normed states [N, D].
+        """
+        joined = self.eh_proj(torch.cat([self.enorm(embedded), self.hnorm(hidden)], dim=-1))
+        return self.shared_head.norm(self(joined, turns, packed, routing))
+
+
+def initialise(module: nn.Module, config: V3Config, generator: torch.Generator) -> None:
+    """Fresh weights: matrices normal with `initializer_range`, norms one, biases zero."""
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
+        else:
+            nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
 
 
 class V3Policy(nn.Module):
@@ -54,7 +139,7 @@ class V3Policy(nn.Module):
     def __init__(self, config: V3Config) -> None:
         super().__init__()
         self.config = config
-        self.model = Trunk(config)
+        self.model = Trunk(config, mtp=True)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
@@ -64,11 +149,7 @@ class V3Policy(nn.Module):
         """A policy with random weights: matrices normal with `initializer_range`, norms one, biases zero."""
         policy = cls(config)
         generator = torch.Generator().manual_seed(seed)
-        for name, parameter in policy.named_parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=config.initializer_range, generator=generator)
-            else:
-                nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+        initialise(policy, config, generator)
         return policy
 
     @property
@@ -86,13 +167,19 @@ class V3Policy(nn.Module):
         """Where the weights live."""
         return self.lm_head.weight.device
 
-    def hidden(self, packed: Packed) -> Tensor:
-        """Hidden states after the final norm [N, D]."""
-        x = self.model.embed_tokens(packed.token_ids)
-        turns = rotations(self.config, packed.positions)
-        for layer in self.model.layers:
-            x = layer(x, turns, packed)
-        return self.model.norm(x)
+    @property
+    def mtp(self) -> list[MTPModule]:
+        """The multi-token-prediction modules, the one nearest to the trunk first."""
+        return list(self.model.layers)[self.config.num_hidden_layers :]  # type: ignore[arg-type]
+
+    def hidden(self, packed: Packed, routing: Routing | None = None) -> Tensor:
+        """Hidden states after the final norm [N, D].
+
+        Args:
+            packed: The layout.
+            routing: Takes down every token's experts, or prescribes them.
+        """
+        return self.model(packed, routing)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> PolicyOutput:
         """Logits of whole rows.

@@ -63,6 +63,9 @@ class PromptConfig:
     """Appended on its own line to the user's last message, e.g. how to mark the answer."""
     examples: Sequence[Mapping[str, str]] = ()
     """Worked examples shown before the task, each `{"user": question, "assistant": full response}`."""
+    force_think: bool = False
+    """Whether the prompt itself ends with the opening `<think>` and a line break, as R1's later template has it;
+    responses then begin within the reasoning, and `parse` reads them so."""
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:

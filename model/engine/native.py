@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from model.engine.cache import RowCache
+from model.fp8 import dense_weight
 from model.mla import MLA
 from model.rope import rotate, rotations
 
 if TYPE_CHECKING:
-    from model.v3 import Layer, V3Policy
+    from model.v3 import V3Policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,24 +41,24 @@ class Absorbed:
     @classmethod
     def of(cls, attn: MLA) -> Absorbed:
         """Absorbs a layer's up-projections; products in float32 at least."""
-        config, dtype = attn.config, attn.o_proj.weight.dtype
+        config, dtype = attn.config, attn.kv_a_layernorm.weight.dtype
         heads, nope, rope = config.num_attention_heads, config.qk_nope_head_dim, config.qk_rope_head_dim
-        up = attn.kv_b_proj.weight.float().unflatten(0, (heads, -1))
+        up = dense_weight(attn.kv_b_proj).float().unflatten(0, (heads, -1))
         up_k, up_v = up.split([nope, config.v_head_dim], dim=1)
         query = attn.q_proj if config.q_lora_rank is None else attn.q_b_proj
-        scaled = query.weight.float().unflatten(0, (heads, -1)) * config.softmax_scale
+        scaled = dense_weight(query).float().unflatten(0, (heads, -1)) * config.softmax_scale
         q_nope, q_rope = scaled.split([nope, rope], dim=1)
         absorbed = torch.cat([up_k.mT @ q_nope, q_rope], 1).flatten(0, 1).to(dtype)
-        out = attn.o_proj.weight.float().unflatten(1, (heads, -1)).transpose(0, 1) @ up_v
+        out = dense_weight(attn.o_proj).float().unflatten(1, (heads, -1)).transpose(0, 1) @ up_v
         latent = attn.kv_a_proj_with_mqa
-        first = absorbed if config.q_lora_rank is None else attn.q_a_proj.weight
+        first = absorbed if config.q_lora_rank is None else dense_weight(attn.q_a_proj)
         bias = None
         if latent.bias is not None:
             # Only the query's own latent has a bias; a direct query has none.
             own = latent.bias.new_zeros(len(first)) if config.q_lora_rank is None else attn.q_a_proj.bias
             bias = torch.cat([own, latent.bias])
         return cls(
-            torch.cat([first, latent.weight]),
+            torch.cat([first, dense_weight(latent)]),
             bias,
             None if config.q_lora_rank is None else absorbed,
             out.transpose(0, 1).flatten(1).to(dtype),
@@ -70,7 +71,7 @@ class LatentDecoder:
     def __init__(self, policy: V3Policy) -> None:
         self.policy = policy
         self.config = policy.config
-        self.layers = cast("list[Layer]", list(policy.model.layers))
+        self.layers = policy.model.main_layers
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
@@ -86,7 +87,7 @@ class LatentDecoder:
             latent, k_rope = layer.self_attn.compress(normed, turns)
             self.cache.fill(torch.cat([latent, k_rope], dim=-1))
             x = x + layer.self_attn.attend(normed, latent, k_rope, turns, packed)
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            x = x + layer.feed_forward(x)
         return self._logits(x[self.cache.last])
 
     def repeat(self, counts: Sequence[int]) -> None:
@@ -107,7 +108,7 @@ class LatentDecoder:
         bias = None if self.cache.bias is None else self.cache.bias[:, None, : self.cache.length].to(x.dtype)
         for i, layer in enumerate(self.layers):
             x = x + self._attend(i, layer.self_attn, layer.input_layernorm(x), turns, bias)
-            x = x + layer.mlp(layer.post_attention_layernorm(x))
+            x = x + layer.feed_forward(x)
         return self._logits(x)
 
     def _attend(self, i: int, attn: MLA, x: Tensor, turns: Tensor, bias: Tensor | None) -> Tensor:

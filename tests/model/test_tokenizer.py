@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+import model
 from model import tokenizer as tk
+from r1env import prompts
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -92,3 +98,46 @@ def test_saved_directory_loads_with_auto_tokenizer(tokenizer, tmp_path):
 def test_history_of_any_role_survives(tokenizer, role):
     ids = tk.encode_prompt(tokenizer, [{"role": role, "content": "plain"}, {"role": "user", "content": "q"}])
     assert "plain" in tokenizer.decode(ids)
+
+
+def released_template() -> str:
+    path = Path(os.environ.get("R1_DATA_DIR", "/nowhere")).parent / "released" / "tokenizer_config.json"
+    if not path.exists():
+        pytest.skip("the released tokenizer_config.json is not there: R1_DATA_DIR is not set")
+    return json.loads(path.read_text())["chat_template"]
+
+
+def test_template_means_what_the_released_one_does(tokenizer):
+    ours = tokenizer.apply_chat_template(CHAT, tokenize=False, add_generation_prompt=True)
+    theirs = tokenizer.apply_chat_template(
+        CHAT, tokenize=False, add_generation_prompt=True, chat_template=released_template()
+    )
+    assert ours == theirs
+
+
+def test_released_template_travels_with_a_checkpoint(tokenizer, make_policy, tmp_path):
+    tokenizer = tk.build()
+    tokenizer.chat_template = released_template()
+    model.save(make_policy(vocab_size=tk.VOCAB_SIZE), tmp_path / "dir", tokenizer)
+    assert AutoTokenizer.from_pretrained(tmp_path / "dir").chat_template == released_template()
+
+
+@pytest.mark.parametrize("prompt", ["User: 1 Assistant:", CHAT])
+def test_forced_think(tokenizer, prompt):
+    plain = tokenizer.decode(tk.encode_prompt(tokenizer, prompt))
+    forced = tokenizer.decode(tk.encode_prompt(tokenizer, prompt, force_think=True))
+    assert forced == plain + "<think>\n"
+
+
+def test_a_template_that_forces_think_itself_is_left_alone():
+    tokenizer = tk.build()
+    tokenizer.chat_template = tk.CHAT_TEMPLATE.replace("'<｜Assistant｜>' }}{% endif", "'<｜Assistant｜><think>\\n' }}{% endif")
+    found = tokenizer.decode(tk.encode_prompt(tokenizer, CHAT, force_think=True))
+    assert found.endswith("<｜Assistant｜><think>\n") and found.count("<think>") == 1
+
+
+@pytest.mark.parametrize("opening", ["<think>", "<think>\n", ""])
+def test_outputs_are_read_with_and_without_the_opening_tag(opening):
+    found = prompts.parse(f"{opening}two and two</think>\nThe final answer is \\boxed{{4}}")
+    assert (found.reasoning, found.summary) == ("two and two", "The final answer is \\boxed{4}")
+    assert found.well_formed_r1 and not found.truncated
