@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS = {
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
+    "model": "loading a checkpoint of 1 GB beside transformers",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kernels.build import KernelUnavailable
+from model import fp8
 from model.engine.native import LatentDecoder
 from model.mla import LATENT_EPS
 from model.moe import MoE
@@ -57,6 +58,8 @@ def _unfit(policy: V3Policy) -> str | None:
     weight = policy.lm_head_weight
     if weight.device.type != "cpu" or weight.dtype != torch.float32:
         return f"the policy is in {weight.dtype} on {weight.device}; the fused step needs float32 on a CPU"
+    if any(tensor.dtype == fp8.DTYPE for tensor in policy.buffers()):
+        return "the fused step cannot read weights kept in FP8"
     if policy.config.attention_bias:
         return "the fused step has no attention_bias"
     if sum(p.numel() for p in policy.parameters()) > MAX_PARAMETERS:
@@ -145,10 +148,10 @@ def _shape(policy: V3Policy) -> Shape:
         chosen=c.num_experts_per_tok,
         expert_width=c.moe_intermediate_size,
         groups=c.n_group,
-        chosen_groups=c.topk_group,
-        softmax=False,
+        chosen_groups=c.topk_group if c.limits_groups else c.n_group,
+        softmax=c.scoring_func == "softmax",
         normalise=c.norm_topk_prob,
-        corrected=True,
+        corrected=c.topk_method == "noaux_tc",
         eps=c.rms_norm_eps,
         latent_eps=LATENT_EPS,
         scaling=c.routed_scaling_factor,

@@ -264,3 +264,19 @@ def test_both_sides_really_run(tmp_path):
     row = bench.row(15)
     assert row.error is None
     assert 0 < row.ours_s < 60 and 0 < row.peer_s < 60 and row.memory_ratio > 0
+
+
+# Loading a checkpoint.
+
+
+def test_loading_measures_both_sides_on_the_same_file(tmp_path):
+    from benchmarks.perf import model as loading
+
+    small = {**loading.SIZES, "vocab_size": 96, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2}
+    row = loading._row(tmp_path, 1, small)
+    assert row.error is None
+    assert row.name == "model" and row.peer == "transformers" and row.shape.startswith("load ")
+    assert row.ours_s > 0 and row.peer_s > 0 and row.memory_ratio > 0
+    ours, theirs = (json.loads((tmp_path / f"{side}.json").read_text()) for side in ("ours", "transformers"))
+    assert ours["parameters"] == theirs["parameters"]
+    assert ours["checked"] == pytest.approx(theirs["checked"], rel=1e-3)
