@@ -53,7 +53,9 @@ def step_seed(seed: int, step: int) -> int:
 
 def encode(tokenizer: Any, tasks: Sequence[Task], prompt: prompts.PromptConfig) -> list[list[int]]:
     """Token ids of each task's prompt."""
-    return [encode_prompt(tokenizer, prompts.build(task.messages, prompt), prompt.force_think) for task in tasks]
+    return [
+        encode_prompt(tokenizer, prompts.build(task.messages, prompt), prompt.force_think) for task in tasks
+    ]
 
 
 class Sampler(Protocol):

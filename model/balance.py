@@ -7,13 +7,15 @@ Legend: N packed tokens, S sequences, E experts, K chosen experts a token.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from model.moe import MoE
 from model.packed import Packed
 from model.routing import Routing
-from model.v3 import V3Policy
+from model.v3 import Layer, V3Policy
 from r1env.errors import ConfigError
 
 
@@ -32,8 +34,9 @@ def update_bias(policy: V3Policy, loads: Mapping[int, Tensor], speed: float = 0.
     Raises:
         ConfigError: the policy's routers have no correction bias.
     """
+    layers = cast("list[Layer]", list(policy.model.layers))
     for layer, load in loads.items():
-        bias = policy.model.layers[layer].mlp.gate.e_score_correction_bias
+        bias = cast("MoE", layers[layer].mlp).gate.e_score_correction_bias
         if bias is None:
             raise ConfigError(
                 f"topk_method = {policy.config.topk_method!r} has no correction bias to update; noaux_tc has"

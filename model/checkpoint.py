@@ -165,7 +165,9 @@ def _settled(directory: Path) -> Path:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def _load_v3(directory: Path, dtype: torch.dtype | None, device: torch.device, *, fp8: bool) -> V3Policy | V3Scorer:
+def _load_v3(
+    directory: Path, dtype: torch.dtype | None, device: torch.device, *, fp8: bool
+) -> V3Policy | V3Scorer:
     raw = read_config(directory)
     config = V3Config.from_dir(directory)
     table = files.entries(directory)
@@ -287,9 +289,7 @@ def _targets(
     return found
 
 
-def _fill(
-    directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapping[str, files.Entry]
-) -> None:
+def _fill(directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapping[str, files.Entry]) -> None:
     """Copies every stored tensor to its place, file by file, each verified first.
 
     Nothing is given to the caller before all are read, so that a damaged one leaves no half-loaded policy.

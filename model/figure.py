@@ -47,11 +47,11 @@ def draw(found: dict[str, Any]) -> str:
               f"({size_text(found['kv_cache_bytes_per_token'])} a token in 16 bits), "
               f"{count(found['flops_per_token'])} operations a token at {found['context']} tokens", "small"),
         # the stack, read upwards
-        _box(24, 460, 250, 52, "embedding", f"{c['vocabsize_text']:,} × {c['hiddensize_text']:,}", parts.get("embedding")),
+        _box(24, 460, 250, 52, "embedding", f"{c['vocab_size']:,} × {c['hidden_size']:,}", parts.get("embedding")),
         _box(24, 382, 250, 52, f"{dense} dense layers", "attention, feed-forward", parts.get("dense feed-forward")),
         _box(24, 238, 250, 118, f"{sparse} mixture layers", "attention, shared and routed experts",
              parts.get("routed experts"), "moe"),
-        _box(24, 160, 250, 52, "norm, output head", f"{c['hiddensize_text']:,} × {c['vocabsize_text']:,}", parts.get("output head")),
+        _box(24, 160, 250, 52, "norm, output head", f"{c['hidden_size']:,} × {c['vocab_size']:,}", parts.get("output head")),
         _box(24, 82, 250, 52, f"{c['num_nextn_predict_layers']} multi-token-prediction modules",
              "share embedding and head", parts.get("multi-token prediction")),
         *(f'<path d="M149 {y} v-26"/>' for y in (460, 382, 238, 160)),
@@ -88,7 +88,9 @@ def _bars(parts: dict[str, Any], count: Any) -> list[str]:
             x += width
     for i, name in enumerate(n for n in _COLOURS if n in parts):
         x, y = 310 + 190 * (i % 3), 492 + 20 * (i // 3)
-        out.append(f'<rect class="bar" style="fill:{_COLOURS[name]};rx:2px" x="{x}" y="{y}" width="12" height="12"/>')
+        out.append(
+            f'<rect class="bar" style="fill:{_COLOURS[name]};rx:2px" x="{x}" y="{y}" width="12" height="12"/>'
+        )
         out.append(_text(x + 18, y + 11, f"{name} {count(parts[name]['parameters'])}", "small"))
     return out
 

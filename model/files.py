@@ -155,7 +155,7 @@ def write(tensors: Mapping[str, Tensor], directory: Path, *, max_shard_bytes: in
     if len(shards) == 1:
         _write_file({name: tensors[name] for name in shards[0]}, directory / SINGLE)
         return
-    places = {}
+    places: dict[str, str] = {}
     for i, names in enumerate(shards, start=1):
         file = f"model-{i:05}-of-{len(shards):06}.safetensors"
         _write_file({name: tensors[name] for name in names}, directory / file)

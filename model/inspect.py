@@ -51,7 +51,9 @@ def inspect(directory: Path, *, context: int = 4096) -> dict[str, Any]:
 
     raw = read_config(directory)
     if raw.get("model_type") != "deepseek_v3":
-        raise ConfigError(f"{directory}: model_type = {raw.get('model_type')!r}; only 'deepseek_v3' is known here")
+        raise ConfigError(
+            f"{directory}: model_type = {raw.get('model_type')!r}; only 'deepseek_v3' is known here"
+        )
     config = V3Config.from_dir(directory)
     stored = str(raw.get("torch_dtype") or raw.get("dtype") or "bfloat16")
     width = {"float32": 4, "float64": 8}.get(stored, 2)
@@ -103,9 +105,9 @@ def inspect(directory: Path, *, context: int = 4096) -> dict[str, Any]:
         "config": {
             key: getattr(config, key)
             for key in (
-                *("hiddensize_text", "num_hidden_layers", "first_k_dense_replace", "num_attention_heads"),
+                *("hidden_size", "num_hidden_layers", "first_k_dense_replace", "num_attention_heads"),
                 *("n_routed_experts", "num_experts_per_tok", "n_shared_experts", "num_nextn_predict_layers"),
-                *("vocabsize_text", "kv_lora_rank", "q_lora_rank", "qk_rope_head_dim"),
+                *("vocab_size", "kv_lora_rank", "q_lora_rank", "qk_rope_head_dim"),
             )
         },
     }
@@ -141,7 +143,9 @@ def show(found: dict[str, Any]) -> str:
         f"{'part':24}{'parameters':>12}{'active':>12}{'bytes':>12}",
     ]
     for part, c in sorted(found["parts"].items(), key=lambda item: -item[1]["parameters"]):
-        lines.append(f"{part:24}{count(c['parameters']):>12}{count(c['active']):>12}{size_text(c['bytes']):>12}")
+        lines.append(
+            f"{part:24}{count(c['parameters']):>12}{count(c['active']):>12}{size_text(c['bytes']):>12}"
+        )
     needed = ", ".join(f"{n} of {memory}" for memory, n in found["accelerators"].items())
     lines += [
         "",
@@ -174,11 +178,14 @@ def size_text(number: float) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m model.inspect", description="Parameters, bytes, operations and cache of a V3 configuration."
+        prog="python -m model.inspect",
+        description="Parameters, bytes, operations and cache of a V3 configuration.",
     )
     parser.add_argument("directory", type=Path, help="a checkpoint directory, or one with a config.json alone")
     parser.add_argument("--json", action="store_true", help="one JSON document on one line")
-    parser.add_argument("--context", type=int, default=4096, metavar="N", help="tokens of context (default: 4096)")
+    parser.add_argument(
+        "--context", type=int, default=4096, metavar="N", help="tokens of context (default: 4096)"
+    )
     parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw the architecture as SVG")
     options = parser.parse_args(arguments)
     try:

@@ -61,7 +61,7 @@ def copies(config: V3Config) -> dict[str, str]:
     """Tensors that the release stores twice: name of the copy to name of the original."""
     first = config.num_hidden_layers
     head = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
-    found = {}
+    found: dict[str, str] = {}
     for layer in range(first, first + config.num_nextn_predict_layers):
         found[f"model.layers.{layer}.embed_tokens.weight"] = "model.embed_tokens.weight"
         found[f"model.layers.{layer}.shared_head.head.weight"] = head
@@ -82,6 +82,7 @@ def disk_tensors(state: Mapping[str, Tensor], config: V3Config) -> dict[str, Ten
         for piece in pieces(name, tensor.shape):
             found[piece.name] = tensor[piece.index] if piece.index else tensor
     for copy, original in copies(config).items():
-        if original in found:  # a scorer has neither head nor modules
+        module = copy.removesuffix(".embed_tokens.weight").removesuffix(".shared_head.head.weight")
+        if f"{module}.enorm.weight" in found:  # a scorer has no such modules
             found[copy] = found[original]
     return found

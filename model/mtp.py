@@ -57,7 +57,8 @@ def drafts(
     for module in policy.mtp:
         embedded = policy.model.embed_tokens(shift.packed.token_ids)
         turns = rotations(policy.config, shift.packed.positions)
-        states = module.predict(embedded, states[shift.before], turns, shift.packed, routing)
+        if len(embedded):  # else no sequence is long enough, and there is nothing to attend to
+            states = module.predict(embedded, states[shift.before], turns, shift.packed, routing)
         shift = shift.packed.shifted()
         yield Drafts(states[shift.before], shift.packed.token_ids, place[shift.place], place[shift.before])
         place = place[shift.place]

@@ -62,5 +62,10 @@ def rotations(config: V3Config, positions: Tensor) -> Tensor:
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turns the pairs of `x` [..., R] by `turns` complex64 [..., R / 2] (broadcast); float32 inside."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    wide = x.float()
+    if wide.storage_offset() % 2 or any(stride % 2 for stride in wide.stride()[:-1]):
+        wide = wide.clone(
+            memory_format=torch.contiguous_format
+        )  # a complex number cannot begin at an odd place
+    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)

@@ -8,6 +8,7 @@ Legend: B batch, T tokens of a row, N packed tokens, D model, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +81,7 @@ class Trunk(nn.Module):
     @property
     def main_layers(self) -> list[Layer]:
         """The decoder layers proper."""
-        return list(self.layers)[: self.config.num_hidden_layers]  # type: ignore[arg-type]
+        return cast("list[Layer]", list(self.layers)[: self.config.num_hidden_layers])
 
 
 class SharedHead(nn.Module):
@@ -170,7 +171,7 @@ class V3Policy(nn.Module):
     @property
     def mtp(self) -> list[MTPModule]:
         """The multi-token-prediction modules, the one nearest to the trunk first."""
-        return list(self.model.layers)[self.config.num_hidden_layers :]  # type: ignore[arg-type]
+        return cast("list[MTPModule]", list(self.model.layers)[self.config.num_hidden_layers :])
 
     def hidden(self, packed: Packed, routing: Routing | None = None) -> Tensor:
         """Hidden states after the final norm [N, D].

@@ -6,6 +6,7 @@ the stored dtype, and touches every weight; imports are not counted in the time.
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -72,11 +73,15 @@ def _row(work: Path, repeats: int, sizes: dict[str, int]) -> Row:
     shape = "load"
     try:
         make = _MAKE.format(sizes=sizes, shard=SHARD_BYTES)
-        run_watched([sys.executable, "-c", make, str(checkpoint)], env=environment(THREADS), log=work / "make.log")
+        run_watched(
+            [sys.executable, "-c", make, str(checkpoint)], env=environment(THREADS), log=work / "make.log"
+        )
         size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
         shape = f"load {size / 1e9:.2f} GB bf16"
         _load(work, checkpoint, "ours")  # brings the files into the page cache
-        runs = alternate({side: lambda _, side=side: _load(work, checkpoint, side) for side in _SIDES}, repeats)
+        runs = alternate(
+            {side: functools.partial(_load_again, work, checkpoint, side) for side in _SIDES}, repeats
+        )
     except subprocess.CalledProcessError as error:
         why = f"{error.cmd[0]} failed (exit code {error.returncode}): {error.output}"
         return Row(name="model", shape=shape, threads=THREADS, peer="transformers", error=why)
@@ -93,6 +98,10 @@ def _row(work: Path, repeats: int, sizes: dict[str, int]) -> Row:
             "parameters": runs["ours"][0].details["parameters"],
         },
     )
+
+
+def _load_again(work: Path, checkpoint: Path, side: str, repeat: int) -> Run:
+    return _load(work, checkpoint, side)
 
 
 def _load(work: Path, checkpoint: Path, side: str) -> Run:

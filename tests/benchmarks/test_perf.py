@@ -272,7 +272,13 @@ def test_both_sides_really_run(tmp_path):
 def test_loading_measures_both_sides_on_the_same_file(tmp_path):
     from benchmarks.perf import model as loading
 
-    small = {**loading.SIZES, "vocab_size": 96, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2}
+    small = {
+        **loading.SIZES,
+        "vocab_size": 96,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+    }
     row = loading._row(tmp_path, 1, small)
     assert row.error is None
     assert row.name == "model" and row.peer == "transformers" and row.shape.startswith("load ")

@@ -74,7 +74,7 @@ def corpus(step: int) -> Packed:
 
 def train_from_collapse(make_policy, *, speed: float, alpha: float) -> tuple[V3Policy, list[float], float]:
     """Trains a policy whose routers all prefer two experts; its loss at the end, and the worst imbalance there."""
-    policy = make_policy(seed=1, num_hidden_layers=2, initializer_range=0.05)
+    policy = make_policy(seed=1, num_hidden_layers=2, initializer_range=0.05, moe_intermediate_size=6)
     gate = policy.model.layers[1].mlp.gate
     with torch.no_grad():
         gate.e_score_correction_bias.zero_()[:2] = 1.0
@@ -136,10 +136,14 @@ def test_loads_count_every_choice(make_policy):
 @pytest.mark.parametrize("method", ["greedy", "group_limited_greedy", "noaux_tc"])
 def test_choice_and_weights_by_hand(make_policy, scoring, method):
     config = {"n_routed_experts": 6, "n_group": 3, "topk_group": 1, "num_experts_per_tok": 2}
-    gate = make_policy(
-        **config, scoring_func=scoring, topk_method=method, norm_topk_prob=False, routed_scaling_factor=2.5
-    ).model.layers[1].mlp.gate
-    logits = torch.tensor([[2.0, -3.0, 1.0, 0.9, 1.9, -4.0]])
+    gate = (
+        make_policy(
+            **config, scoring_func=scoring, topk_method=method, norm_topk_prob=False, routed_scaling_factor=2.5
+        )
+        .model.layers[1]
+        .mlp.gate
+    )
+    logits = torch.tensor([[2.0, -3.0, 1.8, 1.7, 1.9, -4.0]])
     with torch.no_grad():
         gate.weight.zero_()
         gate.weight[:, 0] = logits[0]

@@ -78,7 +78,9 @@ def test_the_command(released, tmp_path):
     assert run.stdout.count("\n") == 1
     check(json.loads(run.stdout))
     figure = tmp_path / "figure.svg"
-    shown = subprocess.run([*command, "--figure", str(figure)], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [*command, "--figure", str(figure)], capture_output=True, text=True, check=True
+    ).stdout
     for part in ("671.03B", "36.6", "576 elements", "routed experts", "of 80 GB"):
         assert part in shown, shown
     text = "".join(ElementTree.parse(figure).getroot().itertext())

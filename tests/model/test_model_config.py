@@ -33,10 +33,9 @@ RELEASED = {
 def test_released_values_survive_a_round_trip():
     written = V3Config.from_dict(RELEASED).to_dict()
     for key, value in RELEASED.items():
-        if key in written and key not in ("num_nextn_predict_layers", "architectures"):
+        if key != "torch_dtype":  # of the stored weights: the writer's to say
             assert written[key] == value, key
     assert V3Config.from_dict(written) == V3Config.from_dict(RELEASED)
-    assert written["num_nextn_predict_layers"] == 0
 
 
 def test_softmax_scale_of_the_release():
@@ -67,9 +66,10 @@ def test_transformers_5_rope_parameters():
         ({"n_group": 256, "topk_group": 8}, "n_group = 256 leaves groups of one expert"),
         ({"n_group": 128, "topk_group": 2}, "num_experts_per_tok = 8 exceeds the 4 experts"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported"),
-        ({"scoring_func": "softmax"}, "scoring_func = 'softmax' is not supported"),
+        ({"scoring_func": "softmx"}, "scoring_func = 'softmx' is not supported; did you mean 'softmax'"),
+        ({"topk_method": "best"}, "topk_method = 'best' is not supported"),
+        ({"moe_layer_freq": 0}, "moe_layer_freq = 0 must be an integer of at least 1"),
         ({"num_key_value_heads": 8}, "num_key_value_heads = 8"),
-        ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config: weights quantised as 'fp8'"),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling.type = 'linear'"),
         ({"rope_scaling": {"type": "yarn", "factor": 2}}, "rope_scaling.original_max_position_embeddings"),
         ({"rope_scaling": {"type": "yarn", "factr": 2}}, "rope_scaling.factr .* did you mean 'factor'"),
@@ -103,6 +103,4 @@ def test_from_dir_names_the_file(tmp_path):
 
 
 def test_tiny_config_has_the_released_keys():
-    missing = set(RELEASED) - set(presets.tiny_config().to_dict())
-    # What does not bear on the computation, and what save adds.
-    assert missing == {"aux_loss_alpha", "ep_size", "pretraining_tp", "seq_aux", "torch_dtype"}
+    assert set(RELEASED) - set(presets.tiny_config().to_dict()) == {"torch_dtype"}  # which save adds

@@ -67,16 +67,20 @@ def test_forward_and_backward(config, length, padding, left):
     (ours * weights).sum().backward()
     (theirs * weights).sum().backward()
     expected = dict(twin.named_parameters())
+    # Where a gradient is zero but for rounding, rounding is what is compared: hence the second part of the bound.
+    largest = max(float(p.grad.abs().max()) for p in expected.values() if p.grad is not None)
     for name, parameter in policy.named_parameters():
         gradient, reference = parameter.grad, expected[name].grad
         if reference is None:
             continue
-        bound = 1e-4 * float(reference.abs().max()) + 1e-7
+        bound = 1e-4 * float(reference.abs().max()) + 1e-6 * largest
         assert float((gradient - reference).abs().max()) <= bound, name
 
 
 @SETTINGS
-@given(config=configurations(), lengths=st.lists(st.integers(1, 7), min_size=1, max_size=3), new=st.integers(1, 5))
+@given(
+    config=configurations(), lengths=st.lists(st.integers(1, 7), min_size=1, max_size=3), new=st.integers(1, 5)
+)
 def test_cached_decoding_equals_the_whole_forward_pass(config, lengths, new):
     """Absorbed decoding against the plain forward pass, rows of different length, packed and shared prompts."""
     policy = small_policy(**config)
@@ -90,7 +94,9 @@ def test_cached_decoding_equals_the_whole_forward_pass(config, lengths, new):
         decoder.repeat([2] * len(prompts))
         cached += [decoder.step(row) for row in tokens]
         found = torch.stack(cached)  # [new + 1, rows, V]
-        groups = [(p, [tokens[:, 2 * i].tolist(), tokens[:, 2 * i + 1].tolist()]) for i, p in enumerate(prompts)]
+        groups = [
+            (p, [tokens[:, 2 * i].tolist(), tokens[:, 2 * i + 1].tolist()]) for i, p in enumerate(prompts)
+        ]
         packed = Packed.from_groups(groups)
         logits = policy.hidden(packed) @ policy.lm_head_weight.T
         row = 0

@@ -131,7 +131,9 @@ def test_forced_think(tokenizer, prompt):
 
 def test_a_template_that_forces_think_itself_is_left_alone():
     tokenizer = tk.build()
-    tokenizer.chat_template = tk.CHAT_TEMPLATE.replace("'<｜Assistant｜>' }}{% endif", "'<｜Assistant｜><think>\\n' }}{% endif")
+    tokenizer.chat_template = tk.CHAT_TEMPLATE.replace(
+        "'<｜Assistant｜>' }}{% endif", "'<｜Assistant｜><think>\\n' }}{% endif"
+    )
     found = tokenizer.decode(tk.encode_prompt(tokenizer, CHAT, force_think=True))
     assert found.endswith("<｜Assistant｜><think>\n") and found.count("<think>") == 1
 
