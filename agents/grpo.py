@@ -207,7 +207,11 @@ def _logprobs(policy: Any, batch: Batch, temperature: float) -> torch.Tensor:
     from model.logprobs import token_logprobs
 
     hidden = policy.hidden(batch.packed)
-    return token_logprobs(policy, hidden[batch.predict], batch.targets, temperature=temperature)[0]
+    # index_select, not brackets: those add up the gradients of a shared prompt's last token in the order in which
+    # threads come along, and a resumed run would differ in the last bit.
+    return token_logprobs(
+        policy, hidden.index_select(0, batch.predict), batch.targets, temperature=temperature
+    )[0]
 
 
 def _policy(cfg: GRPOConfig, device: torch.device) -> tuple[Any, Any]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from r1env.errors import RunError
+
 
 def adamw(policy: Any, agent: Any) -> torch.optim.AdamW:
     """AdamW over the policy's trainable weights; the learning rate is set step by step by `set_lr`."""
@@ -50,6 +52,11 @@ def step(optimizer: torch.optim.Optimizer, grad_clip: float) -> float:
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
     norm = torch.nn.utils.clip_grad_norm_(weights, grad_clip)
+    if not torch.isfinite(norm):
+        raise RunError(
+            "training diverged: the gradient is not finite, and the weights are left as they were before it; "
+            "start again with a lower agent.lr"
+        )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return float(norm)

@@ -68,9 +68,10 @@ def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[A
     policy: Any = model.load(config.path, dtype=config.dtype, device=device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        reason = next(iter(str(error).splitlines()), "")
         raise CheckpointError(
-            f"{config.path} has no tokenizer that loads: {str(error).splitlines()[0]}"
+            f"{config.path} has no tokenizer that loads: {type(error).__name__}: {reason}"
         ) from error
     if config.lora.rank:
         if not hasattr(policy, "add_lora"):

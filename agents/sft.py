@@ -95,7 +95,7 @@ def update(
     loss_sum = 0.0
     for batch in micro:
         hidden = p.policy.hidden(batch.packed)
-        logprobs, _ = token_logprobs(p.policy, hidden[batch.predict], batch.targets)
+        logprobs, _ = token_logprobs(p.policy, hidden.index_select(0, batch.predict), batch.targets)
         loss = -logprobs.sum() / tokens
         loss.backward()
         loss_sum += float(loss.detach())

@@ -58,9 +58,16 @@ def drafts(
         embedded = policy.model.embed_tokens(shift.packed.token_ids)
         turns = rotations(policy.config, shift.packed.positions)
         if len(embedded):  # else no sequence is long enough, and there is nothing to attend to
-            states = module.predict(embedded, states[shift.before], turns, shift.packed, routing)
+            states = module.predict(
+                embedded, states.index_select(0, shift.before), turns, shift.packed, routing
+            )
         shift = shift.packed.shifted()
-        yield Drafts(states[shift.before], shift.packed.token_ids, place[shift.place], place[shift.before])
+        yield Drafts(
+            states.index_select(0, shift.before),
+            shift.packed.token_ids,
+            place[shift.place],
+            place[shift.before],
+        )
         place = place[shift.place]
 
 

@@ -79,9 +79,7 @@ def _row(work: Path, repeats: int, sizes: dict[str, int]) -> Row:
         size = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
         shape = f"load {size / 1e9:.2f} GB bf16"
         _load(work, checkpoint, "ours")  # brings the files into the page cache
-        runs = alternate(
-            {side: functools.partial(_load_again, work, checkpoint, side) for side in _SIDES}, repeats
-        )
+        runs = alternate({side: functools.partial(_load, work, checkpoint, side) for side in _SIDES}, repeats)
     except subprocess.CalledProcessError as error:
         why = f"{error.cmd[0]} failed (exit code {error.returncode}): {error.output}"
         return Row(name="model", shape=shape, threads=THREADS, peer="transformers", error=why)
@@ -100,11 +98,7 @@ def _row(work: Path, repeats: int, sizes: dict[str, int]) -> Row:
     )
 
 
-def _load_again(work: Path, checkpoint: Path, side: str, repeat: int) -> Run:
-    return _load(work, checkpoint, side)
-
-
-def _load(work: Path, checkpoint: Path, side: str) -> Run:
+def _load(work: Path, checkpoint: Path, side: str, repeat: int = 0) -> Run:
     imports, load = _SIDES[side]
     report = work / f"{side}.json"
     command = [sys.executable, "-c", _LOAD.format(imports=imports, load=load), str(checkpoint), str(report)]

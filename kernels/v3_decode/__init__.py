@@ -102,14 +102,15 @@ class Step:
         layers: Every layer's weights.
 
     Raises:
-        KernelUnavailable: it cannot be compiled here, or has no room for so many experts.
+        KernelUnavailable: it cannot be compiled here.
+        ValueError: there are more than `MAX_EXPERTS` experts.
     """
 
     def __init__(
         self, shape: Shape, embed: Tensor, norm: Tensor, head: Tensor, layers: Sequence[LayerWeights]
     ) -> None:
         if shape.experts > MAX_EXPERTS:
-            raise build.KernelUnavailable(f"v3_decode has room for {MAX_EXPERTS} experts, not {shape.experts}")
+            raise ValueError(f"v3_decode has room for {MAX_EXPERTS} experts, not {shape.experts}")
         self._function = load()
         self.shape = shape
         self._whole = [embed.contiguous(), norm.contiguous(), _stored(head)]

@@ -136,11 +136,13 @@ void choose(const Model &m, const float *scores, const float *bias, int *experts
       if (!kept[e / size]) choice[e] = lowest;
   }
   float sum = 0;
+  bool taken[1024] = {};
   for (int k = 0; k < m.K; ++k) {
-    int best = 0;
-    for (int e = 1; e < m.E; ++e)
-      if (choice[e] > choice[best]) best = e;
-    choice[best] = 2 * lowest;  // below every other: not chosen twice
+    // Never the same expert twice, whatever the scores are, NaN included: callers count on it.
+    int best = -1;
+    for (int e = 0; e < m.E; ++e)
+      if (!taken[e] && (best < 0 || choice[e] > choice[best])) best = e;
+    taken[best] = true;
     experts[k] = best;
     weights[k] = scores[best];
     sum += scores[best];

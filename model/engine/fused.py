@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from model.v3 import V3Policy
 
 CHOICES = ("auto", "fused", "plain")
+MAX_EXPERTS = 1024
 MAX_PARAMETERS = 50_000_000
 """Larger policies are bound by their products, which torch does well."""
 
@@ -62,6 +63,8 @@ def _unfit(policy: V3Policy) -> str | None:
         return "the fused step cannot read weights kept in FP8"
     if policy.config.attention_bias:
         return "the fused step has no attention_bias"
+    if policy.config.n_routed_experts > MAX_EXPERTS:
+        return f"the fused step has room for {MAX_EXPERTS} experts"
     if sum(p.numel() for p in policy.parameters()) > MAX_PARAMETERS:
         return f"the policy has more than {MAX_PARAMETERS:,} parameters"
     return None

@@ -19,7 +19,7 @@ from model.engine.base import Request, SamplingParams
 from model.engine.sampling import RowParams, draw, request_seed, uniforms
 from model.policy import Policy
 from model.tokenizer import decode
-from r1env.errors import ConfigError, DataError
+from r1env.errors import ConfigError, DataError, RunError
 from r1env.types import Completion
 
 _BLOCK = 64
@@ -181,6 +181,11 @@ class _Wave:
         place = self.length % _BLOCK
         if place == 0:
             self._next_block()
+        if not bool(self.logits.isfinite().all()):
+            raise RunError(
+                "the policy's logits are not finite: its weights are damaged, or training diverged; load another "
+                "checkpoint, or start again with a lower agent.lr"
+            )
         self._forbid_early_stops()
         tokens, logprobs = draw(self.logits, self.uniforms[:, place], self.params)
         sampled = tokens.cpu().numpy()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from agents import optim
+from r1env.errors import RunError
 
 AGENT = types.SimpleNamespace(lr=0.1, betas=[0.9, 0.95], weight_decay=0.01)
 
@@ -42,3 +43,12 @@ def test_a_missing_gradient_counts_as_zero():
 def test_norms_and_biases_are_not_decayed():
     optimizer = optim.adamw(torch.nn.Linear(3, 2), AGENT)
     assert [(g["params"][0].dim(), g["weight_decay"]) for g in optimizer.param_groups] == [(2, 0.01), (1, 0.0)]
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = torch.optim.AdamW([weight], lr=0.1)
+    weight.grad = torch.full((2, 2), float("nan"))
+    with pytest.raises(RunError, match=r"training diverged.*lower agent\.lr"):
+        optim.step(optimizer, 1.0)
+    assert torch.equal(weight.detach(), torch.ones(2, 2))

@@ -16,7 +16,7 @@ from model.engine import build as build_engine
 from model.engine.fused import FusedDecoder, decoder_for
 from model.engine.native import LatentDecoder
 from model.tokenizer import build as build_tokenizer
-from r1env.errors import ConfigError
+from r1env.errors import ConfigError, RunError
 
 
 def logits_of(decoder, steps: int = 9, rows: int = 40) -> torch.Tensor:
@@ -121,3 +121,15 @@ def test_the_other_kernels_is_told_apart():
 def test_subnormal_numbers_survive_the_library(make_policy):
     FusedDecoder(make_policy())
     assert float(torch.tensor(1e-40) * 0.5) > 0 and 5e-324 > 0
+
+
+@pytest.mark.parametrize("chosen", [2, 4])
+def test_weights_that_are_not_numbers_break_nothing(make_policy, chosen):
+    """A diverged policy's scores compare false with everything: no expert may be chosen twice for it."""
+    policy = make_policy(n_routed_experts=12, num_experts_per_tok=chosen)
+    with torch.no_grad():
+        policy.model.embed_tokens.weight.fill_(float("nan"))
+    assert not logits_of(FusedDecoder(policy), rows=80).isfinite().any()
+    engine = build_engine("auto", policy, build_tokenizer())
+    with pytest.raises(RunError, match="logits are not finite"):
+        engine.sample([[3, 4]], SamplingParams(max_new_tokens=4), seed=0)
