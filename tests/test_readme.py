@@ -57,13 +57,19 @@ def test_ci_runs_the_second_one():
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command(line, command, places, tiny_llama, tmp_path):
+def test_command(line, command, places, tiny_llama, tiny_base, tmp_path):
     program, minus_m, module, *arguments = shlex.split(line)
     assert (program, minus_m) == ("python", "-m")
     for name in ("gsm8k", "smollm2"):
         (tmp_path / name).symlink_to(places / name)
     if module == "model.gguf":
         pytest.skip("tests/model/test_gguf.py converts a real file where R1_SMOLLM2_GGUF names one")
+    if module == "model.inspect":
+        (tmp_path / "runs/precedence").mkdir(parents=True)
+        (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
+        done = command(module, *arguments)
+        assert done.returncode == 0 and "latent cache" in done.stdout, done.stderr
+        return
     if "env.id=acme/Parity-v0" in arguments:
         assert (ROOT / "tests/test_plugin.py").read_text().count("env.id=acme/Parity-v0") == 1
         return  # it needs the plugin installed: tests/test_plugin.py runs it
