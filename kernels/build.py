@@ -62,9 +62,9 @@ def _cache() -> Path:
 
 def _build(compiler: str, flags: list[str], source: Path, library: Path) -> None:
     """Whoever finishes first puts the library in place in one step; a second compilation does no harm."""
-    print(f"compiling kernels/{source.parent.name} (once)", file=sys.stderr)
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
+        print(f"compiling kernels/{source.parent.name} (once)", file=sys.stderr)
         compiled, built = Path(work) / "compiled.o", Path(work) / library.name
         for command in (
             [compiler, *flags, str(source), "-o", str(compiled)],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from model.inspect import count, size_text
+
 WIDTH, HEIGHT = 900, 560
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2430 }
@@ -32,8 +34,6 @@ _COLOURS = {
 
 def draw(found: dict[str, Any]) -> str:
     """An SVG document of what `model.inspect.inspect` returned."""
-    from model.inspect import count, size_text
-
     c, parts = found["config"], found["parts"]
     dense = min(c["first_k_dense_replace"], c["num_hidden_layers"])
     sparse = c["num_hidden_layers"] - dense
@@ -67,13 +67,13 @@ def draw(found: dict[str, Any]) -> str:
               "experts a token", "small"),
         _text(342, 190, "the router's correction bias steers the choice, never the weights", "small"),
         '<path d="M593 238 v-26"/>',
-        *_bars(parts, count),
+        *_bars(parts),
         "</svg>",
     ]  # fmt: skip
     return "\n".join(out) + "\n"
 
 
-def _bars(parts: dict[str, Any], count: Any) -> list[str]:
+def _bars(parts: dict[str, Any]) -> list[str]:
     """Two bars: all parameters and active ones by part."""
     out = []
     for row, (key, label) in enumerate((("parameters", "all"), ("active", "active"))):
@@ -96,8 +96,6 @@ def _bars(parts: dict[str, Any], count: Any) -> list[str]:
 
 
 def _box(x: int, y: int, width: int, height: int, title: str, below: str, part: Any, kind: str = "") -> str:
-    from model.inspect import count
-
     number = f"{count(part['parameters'])}" if part and part["parameters"] else ""
     return "".join((
         f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}"/>',

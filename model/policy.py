@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.packed import Packed
 from r1env.errors import CheckpointError
@@ -69,6 +69,22 @@ class Policy(Protocol):
 
     def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
         """Puts a `trainable_state` back."""
+
+
+class LiveWeights(nn.Module):
+    """A module whose weights and buffers are its whole training state."""
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Every weight and buffer by name, detached but not copied."""
+        return {n: t.detach() for n, t in (*self.named_parameters(), *self.named_buffers())}
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Copies a `trainable_state` into the live weights.
+
+        Raises:
+            CheckpointError: a tensor is missing, unknown or of another shape; nothing is changed then.
+        """
+        copy_state(self.trainable_state(), state)
 
 
 def copy_state(live: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

@@ -5,18 +5,16 @@ Legend: N packed tokens, D model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from model.config import V3Config
 from model.packed import Packed
-from model.policy import copy_state
+from model.policy import LiveWeights
 from model.v3 import Trunk, V3Policy, initialise
 
 
-class V3Scorer(nn.Module):
+class V3Scorer(LiveWeights):
     """One number a token. Names are those of transformers' DeepseekV3ForSequenceClassification with one label."""
 
     def __init__(self, config: V3Config) -> None:
@@ -56,15 +54,3 @@ class V3Scorer(nn.Module):
         continued = {s.prefix_start for s in packed.segments if s.prefix_length}
         ends = [s.start + s.length - 1 for s in packed.segments if s.prefix_length or s.start not in continued]
         return self.values(packed)[torch.tensor(ends, device=packed.token_ids.device)]
-
-    def trainable_state(self) -> dict[str, Tensor]:
-        """Every weight and buffer by name, detached but not copied."""
-        return {n: t.detach() for n, t in (*self.named_parameters(), *self.named_buffers())}
-
-    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
-        """Copies a `trainable_state` into the live weights.
-
-        Raises:
-            CheckpointError: a tensor is missing, unknown or of another shape; nothing is changed then.
-        """
-        copy_state(self.trainable_state(), state)

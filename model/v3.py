@@ -7,7 +7,6 @@ Legend: B batch, T tokens of a row, N packed tokens, D model, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -19,7 +18,7 @@ from model.mla import MLA
 from model.moe import MLP, MoE
 from model.norm import RMSNorm
 from model.packed import Packed
-from model.policy import Decoder, PolicyOutput, copy_state
+from model.policy import Decoder, LiveWeights, PolicyOutput
 from model.rope import rotations
 from model.routing import Routing
 
@@ -134,7 +133,7 @@ def initialise(module: nn.Module, config: V3Config, generator: torch.Generator) 
             nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
 
 
-class V3Policy(nn.Module):
+class V3Policy(LiveWeights):
     """A DeepSeek-V3 language model; `V3Policy(config)` has memory but no values, `fresh` initialises them."""
 
     def __init__(self, config: V3Config) -> None:
@@ -203,15 +202,3 @@ class V3Policy(nn.Module):
         from model.engine.fused import decoder_for
 
         return decoder_for(self)
-
-    def trainable_state(self) -> dict[str, Tensor]:
-        """Every weight and buffer by name, detached but not copied."""
-        return {n: t.detach() for n, t in (*self.named_parameters(), *self.named_buffers())}
-
-    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
-        """Copies a `trainable_state` into the live weights.
-
-        Raises:
-            CheckpointError: a tensor is missing, unknown or of another shape; nothing is changed then.
-        """
-        copy_state(self.trainable_state(), state)

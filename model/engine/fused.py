@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from kernels import v3_decode
 from kernels.build import KernelUnavailable
+from kernels.v3_decode import LayerWeights, Shape, Step
 from model import fp8
 from model.engine.native import LatentDecoder
 from model.mla import LATENT_EPS
@@ -19,11 +21,9 @@ from model.moe import MoE
 from r1env.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from kernels.v3_decode import LayerWeights, Shape
     from model.v3 import V3Policy
 
 CHOICES = ("auto", "fused", "plain")
-MAX_EXPERTS = 1024
 MAX_PARAMETERS = 50_000_000
 """Larger policies are bound by their products, which torch does well."""
 
@@ -63,8 +63,8 @@ def _unfit(policy: V3Policy) -> str | None:
         return "the fused step cannot read weights kept in FP8"
     if policy.config.attention_bias:
         return "the fused step has no attention_bias"
-    if policy.config.n_routed_experts > MAX_EXPERTS:
-        return f"the fused step has room for {MAX_EXPERTS} experts"
+    if policy.config.n_routed_experts > v3_decode.MAX_EXPERTS:
+        return f"the fused step has room for {v3_decode.MAX_EXPERTS} experts"
     if sum(p.numel() for p in policy.parameters()) > MAX_PARAMETERS:
         return f"the policy has more than {MAX_PARAMETERS:,} parameters"
     return None
@@ -83,15 +83,11 @@ class FusedDecoder(LatentDecoder):
     """
 
     def __init__(self, policy: V3Policy) -> None:
-        from kernels import v3_decode
-
         super().__init__(policy)
         v3_decode.load()
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
-        from kernels.v3_decode import Step
-
         logits = super().prefill(prompts)
         policy, model = self.policy, self.policy.model
         layers = [self._weights(i) for i in range(len(self.layers))]
@@ -111,8 +107,6 @@ class FusedDecoder(LatentDecoder):
         )
 
     def _weights(self, i: int) -> LayerWeights:
-        from kernels.v3_decode import LayerWeights
-
         layer, absorbed = self.layers[i], self.absorbed[i]
         attn, mlp = layer.self_attn, layer.mlp
         moe: MoE | None = mlp if isinstance(mlp, MoE) else None
@@ -136,8 +130,6 @@ class FusedDecoder(LatentDecoder):
 
 
 def _shape(policy: V3Policy) -> Shape:
-    from kernels.v3_decode import Shape
-
     c = policy.config
     return Shape(
         hidden=c.hidden_size,
