@@ -16,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 COMPILE = ("-O3", "-std=c++17", "-fPIC", "-ffast-math", "-pthread", "-c")
 LINK = ("-shared", "-pthread")
 """Apart, and without -ffast-math here: linking with it would make the whole process flush subnormal numbers to zero."""
 TIMEOUT_S = 300
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
 
 class KernelUnavailable(RuntimeError):
@@ -40,7 +42,7 @@ def load(source: Path) -> ctypes.CDLL:
     compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if compiler is None:
         raise KernelUnavailable("no C++ compiler is installed (c++, g++ or clang++; CXX names another)")
-    code = source.read_bytes()
+    code = b"\0".join(file.read_bytes() for file in (source, *sorted(Path(__file__).parent.glob("*.h"))))
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     flags = [*COMPILE, native]
     identity = b"\0".join([code, " ".join([*flags, *LINK]).encode(), _version(compiler), _processor()])
@@ -52,6 +54,20 @@ def load(source: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise KernelUnavailable(f"{library} cannot be written or loaded: {error}") from error
+
+
+def function(library: ctypes.CDLL, name: str, arguments: str) -> Any:
+    """A function of a library that returns nothing.
+
+    Args:
+        library: As `load` gives it.
+        name: The function's.
+        arguments: A letter each: p pointer, i int64, d double.
+    """
+    found = getattr(library, name)
+    found.restype = None
+    found.argtypes = [_TYPES[letter] for letter in arguments]
+    return found
 
 
 def _cache() -> Path:

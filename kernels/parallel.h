@@ -1,0 +1,45 @@
+// What the C++ implementations share: bfloat16, and work spread over threads.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace r1 {
+
+// The upper half of a float. Compilers turn loops over these conversions into vector code.
+struct bf16 {
+  uint16_t bits;
+};
+
+inline float widen(float x) { return x; }
+inline float widen(bf16 x) {
+  const uint32_t wide = uint32_t(x.bits) << 16;
+  float out;
+  std::memcpy(&out, &wide, 4);
+  return out;
+}
+
+template <class T> inline T narrow(float x);
+template <> inline float narrow<float>(float x) { return x; }
+// To nearest, ties to even. NaN stays NaN: it is tested by its bits, as -ffast-math takes x != x for false.
+template <> inline bf16 narrow<bf16>(float x) {
+  uint32_t wide;
+  std::memcpy(&wide, &x, 4);
+  const uint32_t rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
+  return {uint16_t((wide & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded)};
+}
+
+// Calls work(begin, end, part) on up to `threads` parts of [0, count), none shorter than `least` but the only one.
+template <class Work> void parallel(int64_t count, int64_t threads, int64_t least, const Work &work) {
+  const int64_t parts = std::max<int64_t>(1, std::min(threads, count / std::max<int64_t>(1, least)));
+  std::vector<std::thread> others;
+  for (int64_t i = 1; i < parts; ++i)
+    others.emplace_back([&work, count, parts, i] { work(count * i / parts, count * (i + 1) / parts, i); });
+  work(0, count / parts, 0);
+  for (auto &thread : others) thread.join();
+}
+
+}  // namespace r1
