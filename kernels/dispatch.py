@@ -46,7 +46,7 @@ class Op:
             ValueError: there is no such choice.
         """
         if impl == "auto":
-            impl = _preferred(os.environ.get(VARIABLE, "auto"), self.name)
+            impl = preferred(self.name)
         if impl != "auto":
             module, reason = self._look(impl, tensors)
             if reason is not None:
@@ -79,7 +79,7 @@ class Op:
         try:
             return module, module.unfit(*tensors)
         except KernelUnavailable as error:
-            _say_once(f"{self.name} runs in plain torch, which is slower: {error}")
+            say_once(f"{self.name} runs in plain torch, which is slower: {error}")
             return None, str(error)
 
     @functools.cache
@@ -92,9 +92,17 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def preferred(op: str) -> str:
+    """What `R1_KERNELS` says of an op: `auto`, or a name of `ORDER`.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    return _parsed(os.environ.get(VARIABLE, "auto"), op)
+
+
 @functools.cache
-def _preferred(setting: str, op: str) -> str:
-    """What `R1_KERNELS` says of an op."""
+def _parsed(setting: str, op: str) -> str:
     found = "auto"
     for part in filter(None, (p.strip() for p in setting.split(","))):
         name, equals, choice = part.partition("=")
@@ -107,5 +115,6 @@ def _preferred(setting: str, op: str) -> str:
 
 
 @functools.cache
-def _say_once(text: str) -> None:
+def say_once(text: str) -> None:
+    """To stderr, the first time."""
     print(text, file=sys.stderr)

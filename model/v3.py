@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from model import fused
 from model.config import V3Config
 from model.mla import MLA
 from model.moe import MLP, MoE
@@ -68,6 +69,8 @@ class Trunk(nn.Module):
 
     def forward(self, packed: Packed, routing: Routing | None = None) -> Tensor:
         """Hidden states after the final norm [N, D]; `routing` takes down the experts, or prescribes them."""
+        if routing is None and not self.checkpoint_activations and fused.fits(self):
+            return fused.hidden(self, packed)
         x = self.embed_tokens(packed.token_ids)
         turns = rotations(self.config, packed.positions)
         for layer in self.main_layers:

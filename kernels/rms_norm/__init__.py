@@ -32,13 +32,14 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
 
 @torch.library.custom_op("r1::rms_norm", mutates_args=())
 def _forward(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
-    """The normed rows, and each row's inverse root mean square, float32 [..., 1]."""
+    """The normed rows, and each row's inverse root mean square in float32 at least [..., 1]."""
     return OP.choose(impl, x, weight).forward(x, weight, eps)
 
 
 @_forward.register_fake
 def _(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), x.new_empty((*x.shape[:-1], 1), dtype=torch.float32)
+    inverse = x.new_empty((*x.shape[:-1], 1), dtype=torch.promote_types(x.dtype, torch.float32))
+    return x.new_empty(x.shape), inverse
 
 
 @torch.library.custom_op("r1::rms_norm_backward", mutates_args=())

@@ -12,11 +12,12 @@ import torch
 from kernels import dispatch
 from kernels.build import KernelUnavailable
 from kernels.rms_norm import OP, rms_norm
+from tests.kernels.common import needs
 
 X, W = torch.randn(3, 4), torch.ones(4)
 
 
-def test_choices(monkeypatch, needs):
+def test_choices(monkeypatch):
     needs(OP, "cpu", X, W)
     assert OP.choose("auto", X, W).__name__ == "kernels.rms_norm.cpu"
     assert OP.choose("ref", X, W).__name__ == "kernels.rms_norm.ref"
@@ -56,7 +57,7 @@ def test_without_a_compiler_it_works_and_says_so_once(tmp_path):
     assert done.stderr.count("no C++ compiler") == 1
 
 
-def test_processes_may_compile_at_the_same_time(tmp_path, needs):
+def test_processes_may_compile_at_the_same_time(tmp_path):
     needs(OP, "cpu", X, W)
     code = (
         "import torch; from kernels.rms_norm import rms_norm;"

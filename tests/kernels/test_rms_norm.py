@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch.library import opcheck
 
 from kernels.rms_norm import OP, rms_norm
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
-SHAPES = [(1, 1), (3, 7), (17, 128), (5, 1000), (2, 3, 33), (700, 96)]  # the last one is shared by threads
+SHAPES = [(1, 3), (3, 7), (17, 128), (5, 1000), (2, 3, 33), (700, 96)]  # the last one is shared by threads
 
 
 def forward_and_backward(x, weight, grad, *, impl):
@@ -28,7 +28,7 @@ def inputs(shape, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpu_within_the_reference_s_error(needs, shape, dtype):
+def test_cpu_within_the_reference_s_error(shape, dtype):
     given = inputs(shape, dtype)
     needs(OP, "cpu", *given[:2])
     within_budget(forward_and_backward, list(given), "cpu")
@@ -46,7 +46,7 @@ def test_reference_equals_torch():
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_op(needs, impl):
+def test_custom_op(impl):
     x, weight, _ = inputs((5, 8), torch.float32)
     needs(OP, impl, x, weight)
     x.requires_grad_()
@@ -54,14 +54,14 @@ def test_custom_op(needs, impl):
     opcheck(torch.ops.r1.rms_norm.default, (x, weight, 1e-6, impl))
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     x, weight, _ = inputs((5, 8), torch.float32)
     needs(OP, "cpu", x, weight)
     compiled = torch.compile(lambda a, b: rms_norm(a * 2, b, 1e-6), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, weight), rms_norm(x * 2, weight, 1e-6))
 
 
-def test_empty_and_non_contiguous(needs):
+def test_empty_and_non_contiguous():
     x, weight, _ = inputs((4, 6), torch.float32)
     needs(OP, "cpu", x, weight)
     assert rms_norm(x[:0], weight, 1e-6, impl="cpu").shape == (0, 6)

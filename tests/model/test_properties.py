@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from unittest import mock
+
 import torch
 from conftest import YARN, small_policy, transformers_twin
 from hypothesis import HealthCheck, given, settings
@@ -49,8 +52,14 @@ SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 
 
 @SETTINGS
-@given(config=configurations(), length=st.integers(2, 21), padding=st.integers(0, 4), left=st.booleans())
-def test_forward_and_backward(config, length, padding, left):
+@given(
+    config=configurations(),
+    length=st.integers(2, 21),
+    padding=st.integers(0, 4),
+    left=st.booleans(),
+    trunk=st.sampled_from(["v3_train=ref", "auto"]),
+)
+def test_forward_and_backward(config, length, padding, left, trunk):
     policy = small_policy(**config)
     twin = transformers_twin(policy)
     generator = torch.Generator().manual_seed(config["seed"])
@@ -58,7 +67,8 @@ def test_forward_and_backward(config, length, padding, left):
     mask = torch.ones_like(ids)
     if padding:  # the first row is shorter
         mask[0, slice(0, padding) if left else slice(length, None)] = 0
-    ours = policy(ids, mask).logits
+    with mock.patch.dict(os.environ, R1_KERNELS=trunk):
+        ours = policy(ids, mask).logits
     theirs = twin(ids, attention_mask=mask).logits * mask[..., None]
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert torch.equal(ours.argmax(-1)[mask.bool()], theirs.argmax(-1)[mask.bool()])

@@ -1,0 +1,130 @@
+"""The trunk by the compiled kernel (kernels/v3_train): for small policies in float32 on a CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from kernels import dispatch, v3_train
+from kernels.build import KernelUnavailable
+from model.mla import LATENT_EPS
+from model.moe import MoE
+from model.packed import Packed
+from model.rope import rotations
+
+if TYPE_CHECKING:
+    from model.v3 import Trunk
+
+OP = "v3_train"
+MAX_PARAMETERS = 50_000_000
+"""Larger policies are bound by their products, which torch does well."""
+
+
+def fits(trunk: Trunk) -> bool:
+    """Whether the kernel runs this trunk, and may: `R1_KERNELS=v3_train=ref` refuses it, `=cpu` insists on it.
+
+    Where no compiler is found that is said once.
+
+    Raises:
+        KernelUnavailable: `R1_KERNELS` insists on what cannot be had.
+    """
+    choice = dispatch.preferred(OP)
+    if choice == "ref":
+        return False
+    reason = _unfit(trunk)
+    if reason is None:
+        try:
+            v3_train.load()
+        except KernelUnavailable as error:
+            reason = str(error)
+            dispatch.say_once(f"training uses plain torch, which is slower: {error}")
+    if reason is not None and choice != "auto":
+        raise KernelUnavailable(f"R1_KERNELS={OP}={choice}: {reason}")
+    return reason is None
+
+
+def hidden(trunk: Trunk, packed: Packed) -> Tensor:
+    """Hidden states after the final norm, float32 [N, D], of a trunk that `fits`."""
+    segments = [(s.start, s.length, s.prefix_start, s.prefix_length) for s in packed.segments]
+    batch = v3_train.Batch(
+        token_ids=packed.token_ids,
+        turns=torch.view_as_real(rotations(trunk.config, packed.positions)).flatten(1).contiguous(),
+        segments=torch.tensor(segments),
+    )
+    return v3_train.trunk(_shape(trunk), batch, _tensors(trunk), threads=torch.get_num_threads())
+
+
+def _unfit(trunk: Trunk) -> str | None:
+    """Why a trunk is not for the kernel; None if it is."""
+    config = trunk.config
+    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (*trunk.parameters(), *trunk.buffers())):
+        return "it needs all weights in float32 on a CPU"
+    if config.attention_bias:
+        return "it has no attention_bias"
+    if config.n_routed_experts > v3_train.MAX_EXPERTS:
+        return f"it has room for {v3_train.MAX_EXPERTS} experts"
+    if sum(p.numel() for p in trunk.parameters()) > MAX_PARAMETERS:
+        return f"the policy has more than {MAX_PARAMETERS:,} parameters"
+    return None
+
+
+def _tensors(trunk: Trunk) -> list[Tensor | None]:
+    found: list[Tensor | None] = [trunk.embed_tokens.weight, trunk.norm.weight]
+    for layer in trunk.main_layers:
+        attn, mlp = layer.self_attn, layer.mlp
+        moe: MoE | None = mlp if isinstance(mlp, MoE) else None
+        dense: Any = moe.shared_experts if moe else mlp
+        direct = trunk.config.q_lora_rank is None
+        found += [
+            layer.input_layernorm.weight,
+            attn.q_proj.weight if direct else attn.q_a_proj.weight,
+            None if direct else attn.q_a_layernorm.weight,
+            None if direct else attn.q_b_proj.weight,
+            attn.kv_a_proj_with_mqa.weight,
+            attn.kv_a_layernorm.weight,
+            attn.kv_b_proj.weight,
+            attn.o_proj.weight,
+            layer.post_attention_layernorm.weight,
+            dense.gate_proj.weight,
+            dense.up_proj.weight,
+            dense.down_proj.weight,
+            moe.gate.weight if moe else None,
+            moe.gate.e_score_correction_bias if moe else None,
+            moe.experts.gate_up_proj if moe else None,
+            moe.experts.down_proj if moe else None,
+        ]
+    return found
+
+
+def _shape(trunk: Trunk) -> v3_train.Shape:
+    c = trunk.config
+    return v3_train.Shape(
+        hidden=c.hidden_size,
+        layers=c.num_hidden_layers,
+        heads=c.num_attention_heads,
+        nope=c.qk_nope_head_dim,
+        rope=c.qk_rope_head_dim,
+        value=c.v_head_dim,
+        latent=c.kv_lora_rank,
+        query_latent=c.q_lora_rank or 0,
+        vocabulary=c.vocab_size,
+        expert_width=c.moe_intermediate_size,
+        experts=c.n_routed_experts,
+        chosen=c.num_experts_per_tok,
+        groups=c.n_group,
+        chosen_groups=c.topk_group if c.limits_groups else c.n_group,
+        softmax=c.scoring_func == "softmax",
+        normalise=c.norm_topk_prob,
+        corrected=c.topk_method == "noaux_tc",
+        widths=tuple(_width(layer.mlp) for layer in trunk.main_layers),
+        eps=c.rms_norm_eps,
+        latent_eps=LATENT_EPS,
+        scaling=c.routed_scaling_factor,
+        attention_scale=c.softmax_scale,
+    )
+
+
+def _width(mlp: Any) -> int:
+    return (mlp.shared_experts if isinstance(mlp, MoE) else mlp).gate_proj.out_features
