@@ -1,0 +1,30 @@
+"""FP8 blocks' Triton kernels beside the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels.fp8_block import dequantise, quantise
+from tests.kernels.conftest import within_budget
+from tests.kernels.test_fp8_block import linear_and_gradients, matrix, same_bits
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (129, 130)])
+def test_equals_the_reference(shape, dtype):
+    weight = matrix(shape, dtype)
+    values, scale = quantise(weight, impl="ref")
+    same_bits(dequantise(values, scale, dtype, impl="triton"), dequantise(values, scale, dtype, impl="ref"))
+    found, factors = quantise(weight, impl="triton")
+    same_bits(factors, scale)
+    # The interpreter's conversion to e4m3 may be a code off; a processor's or GPU's is not.
+    assert (found.view(torch.int8).int() - values.view(torch.int8).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("rows", [1, 17])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (129, 130)])
+def test_linear(shape, rows):
+    """In float32: the interpreter's bfloat16 products are wrong."""
+    values, scale = quantise(matrix(shape), impl="ref")
+    within_budget(linear_and_gradients(values, scale), [torch.randn(rows, shape[1]), torch.randn(shape[0])], "triton")
