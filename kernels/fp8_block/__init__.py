@@ -38,7 +38,9 @@ def quantise(weight: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:
     return codes.view(DTYPE), scale
 
 
-def dequantise(values: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32, *, impl: str = "auto") -> Tensor:
+def dequantise(
+    values: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32, *, impl: str = "auto"
+) -> Tensor:
     """The weights: values times their block's factor, in float32, then rounded to `dtype`. Not differentiable.
 
     Args:
@@ -57,7 +59,9 @@ def dequantise(values: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32
     return torch.ops.r1.fp8_dequantise(values.view(torch.uint8), scale, dtype, impl)
 
 
-def linear(x: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None = None, *, impl: str = "auto") -> Tensor:
+def linear(
+    x: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None = None, *, impl: str = "auto"
+) -> Tensor:
     """x @ weight.T + bias. For few rows the weights never exist in a wider form than a block.
 
     Args:
@@ -107,7 +111,9 @@ def _quantise(weight: Tensor, impl: str) -> tuple[Tensor, Tensor]:
 
 @_quantise.register_fake
 def _(weight: Tensor, impl: str) -> tuple[Tensor, Tensor]:
-    return weight.new_empty(weight.shape, dtype=torch.uint8), weight.new_empty(blocks(weight.shape), dtype=torch.float32)
+    return weight.new_empty(weight.shape, dtype=torch.uint8), weight.new_empty(
+        blocks(weight.shape), dtype=torch.float32
+    )
 
 
 @torch.library.custom_op("r1::fp8_dequantise", mutates_args=())

@@ -98,22 +98,37 @@ inline __m512i look_up(__m512i codes) {
   return _mm512_or_si512(size, _mm512_slli_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(0x80)), 8));
 }
 inline __m512 widen16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+inline void store(__m512i found, float *out) {
+  _mm512_storeu_ps(out, widen16(_mm512_castsi512_si256(found)));
+  _mm512_storeu_ps(out + 16, widen16(_mm512_extracti64x4_epi64(found, 1)));
+}
+inline void store(__m512i found, bf16 *out) { _mm512_storeu_si512(out, found); }
 #endif
 
-// Up to a block's width of one row.
-template <class T> void expand(const uint8_t *values, float scale, T *out, int64_t width) {
-  float wide[BLOCK];
+// Exact, as every code is a bfloat16.
+template <class T> void decode(const uint8_t *codes, T *out, int64_t count) {
   int64_t i = 0;
 #if defined(__AVX512BW__)
-  for (; i + 32 <= width; i += 32) {
-    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(values + i));
-    const __m512i found = look_up(_mm512_cvtepu8_epi16(codes));
-    _mm512_storeu_ps(wide + i, widen16(_mm512_castsi512_si256(found)));
-    _mm512_storeu_ps(wide + i + 16, widen16(_mm512_extracti64x4_epi64(found, 1)));
-  }
+  for (; i + 32 <= count; i += 32)
+    store(look_up(_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes + i)))), out + i);
 #endif
-  for (; i < width; ++i) wide[i] = decode(values[i]);
-  for (i = 0; i < width; ++i) out[i] = narrow<T>(wide[i] * scale);
+  for (; i < count; ++i) out[i] = narrow<T>(decode(codes[i]));
+}
+
+// out = x · scale; x are decoded codes.
+template <class T> void scaled(const float *x, float scale, T *out, int64_t count) {
+  int64_t i = 0;
+#if defined(__AVX512BF16__)
+  // The processor's own rounding takes subnormal numbers for zero: not where a product may be one.
+  if (sizeof(T) == 2 && scale > 0x1p-116f)
+    for (; i + 32 <= count; i += 32) {
+      const __m512 factor = _mm512_set1_ps(scale);
+      const __m512 low = _mm512_loadu_ps(x + i) * factor, high = _mm512_loadu_ps(x + i + 16) * factor;
+      const __m512bh rounded = _mm512_cvtne2ps_pbh(high, low);
+      std::memcpy(out + i, &rounded, 64);
+    }
+#endif
+  for (; i < count; ++i) out[i] = narrow<T>(x[i] * scale);
 }
 
 // Of fresh memory most time goes into its first touch, page by page; pages may be large ones where the system has them.
@@ -134,54 +149,70 @@ void dequantise(const uint8_t *values, const float *scale, T *out, int64_t O, in
     for (int64_t o = begin; o < end; ++o)
       for (int64_t b = 0; b < across; ++b) {
         const int64_t at = o * I + b * BLOCK;
-        expand(values + at, scale[o / BLOCK * across + b], out + at, std::min(I - b * BLOCK, BLOCK));
+        const int64_t width = std::min(I - b * BLOCK, BLOCK);
+        float wide[BLOCK];
+        decode(values + at, wide, width);
+        scaled(wide, scale[o / BLOCK * across + b], out + at, width);
       }
   });
 }
 
-// sums[r][t] += rows[r] * weights[t], a vector each; rows are `stride` apart.
-template <int R> void tile(const float *rows, int64_t stride, const float (*weights)[BLOCK], Vec (*sums)[TALL]) {
-  Vec sum[R][TALL];
-  for (int r = 0; r < R; ++r)
-    for (int t = 0; t < TALL; ++t) sum[r][t] = sums[r][t];
-  for (int64_t i = 0; i < BLOCK; i += LANES) {
-    Vec weight[TALL];
-    for (int t = 0; t < TALL; ++t) weight[t] = *reinterpret_cast<const Vec *>(weights[t] + i);
+// What weights and rows are held in while they are multiplied: bfloat16 where there are products of such.
+template <class T> struct Held {
+  typedef float type;
+};
+inline Vec step(Vec sum, const float *x, const float *w) {
+  return sum + *reinterpret_cast<const Vec *>(x) * *reinterpret_cast<const Vec *>(w);
+}
+#if defined(__AVX512BF16__)
+template <> struct Held<bf16> {
+  typedef bf16 type;
+};
+inline Vec step(Vec sum, const bf16 *x, const bf16 *w) {
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_loadu_si512(x), (__m512bh)_mm512_loadu_si512(w));
+}
+#endif
+
+// sums[r][t] += scale · (rows[r] * weights[t]) over one block's width, a vector each.
+template <int R, class H>
+void tile(const H *rows, const H (*weights)[BLOCK], float scale, Vec (*sums)[TALL]) {
+  Vec sum[R][TALL] = {};
+  for (int64_t i = 0; i < BLOCK; i += int64_t(sizeof(Vec) / sizeof(H)))
 #pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const Vec x = *reinterpret_cast<const Vec *>(rows + r * stride + i);
+    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-      for (int t = 0; t < TALL; ++t) sum[r][t] += x * weight[t];
-    }
-  }
+      for (int t = 0; t < TALL; ++t) sum[r][t] = step(sum[r][t], rows + r * BLOCK + i, weights[t] + i);
   for (int r = 0; r < R; ++r)
-    for (int t = 0; t < TALL; ++t) sums[r][t] = sum[r][t];
+    for (int t = 0; t < TALL; ++t) sums[r][t] += scale * sum[r][t];
 }
 
-// TALL outputs at a time: their weights of one block's width are expanded and used by all rows.
+// TALL outputs at a time, which never lie in two blocks: their weights of one block's width are decoded and used by all
+// rows, and the block's factor multiplies the sums. How outputs are grouped does not depend on the threads.
 template <class T>
 void linear(const T *x, const uint8_t *values, const float *scale, const T *bias, T *out, int64_t N, int64_t O,
             int64_t I, int64_t threads) {
-  const int64_t across = (I + BLOCK - 1) / BLOCK, stride = across * BLOCK;
-  std::vector<float> rows(N * stride);
+  typedef typename Held<T>::type H;
+  const int64_t across = (I + BLOCK - 1) / BLOCK;
+  std::vector<H> rows(across * N * BLOCK);  // block by block, all rows of a block together; zeros beyond the edge
   for (int64_t n = 0; n < N; ++n)
-    for (int64_t i = 0; i < I; ++i) rows[n * stride + i] = widen(x[n * I + i]);
+    for (int64_t i = 0; i < I; ++i) rows[(i / BLOCK * N + n) * BLOCK + i % BLOCK] = narrow<H>(widen(x[n * I + i]));
   parallel((O + TALL - 1) / TALL, threads, LEAST / (TALL * I + 1) + 1, [&](int64_t begin, int64_t end, int64_t) {
     std::vector<float> buffer(N * TALL * LANES);
     Vec(*sums)[TALL] = reinterpret_cast<Vec(*)[TALL]>(buffer.data());
     for (int64_t o = begin * TALL; o < std::min(O, end * TALL); o += TALL) {
       const int tall = int(std::min<int64_t>(TALL, O - o));
       std::fill(buffer.begin(), buffer.end(), 0.0f);
+      H weights[TALL][BLOCK] = {};
       for (int64_t b = 0; b < across; ++b) {
-        float weights[TALL][BLOCK] = {};
-        for (int t = 0; t < tall; ++t)
-          expand(values + (o + t) * I + b * BLOCK, scale[(o + t) / BLOCK * across + b], weights[t],
-                 std::min(I - b * BLOCK, BLOCK));
-        const float *from = rows.data() + b * BLOCK;
+        const int64_t width = std::min(I - b * BLOCK, BLOCK);
+        if (width < BLOCK) std::memset(weights, 0, sizeof(weights));
+        for (int t = 0; t < tall; ++t) decode(values + (o + t) * I + b * BLOCK, weights[t], width);
+        const float factor = scale[o / BLOCK * across + b];
+        const H *from = rows.data() + b * N * BLOCK;
         int64_t n = 0;
-        for (; n + 4 <= N; n += 4) tile<4>(from + n * stride, stride, weights, sums + n);
-        for (; n + 2 <= N; n += 2) tile<2>(from + n * stride, stride, weights, sums + n);
-        if (n < N) tile<1>(from + n * stride, stride, weights, sums + n);
+        for (; n + 4 <= N; n += 4) tile<4>(from + n * BLOCK, weights, factor, sums + n);
+        for (; n + 2 <= N; n += 2) tile<2>(from + n * BLOCK, weights, factor, sums + n);
+        if (n < N) tile<1>(from + n * BLOCK, weights, factor, sums + n);
       }
       for (int64_t n = 0; n < N; ++n)
         for (int t = 0; t < tall; ++t) {

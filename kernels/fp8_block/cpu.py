@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import build
-from kernels.fp8_block import DTYPE, blocks
+from kernels.fp8_block import BLOCK, DTYPE, blocks
 
-FEW_ROWS = 16
+FEW_ROWS = 32
 """Up to so many rows are multiplied by the codes themselves; for more, torch multiplies dequantised weights."""
+PART = 8 * BLOCK
+"""Outputs of which the weights are dequantised at a time, where they are."""
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -48,7 +51,11 @@ def linear(x: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None) -> Ten
     """See `kernels.fp8_block`."""
     rows = x.shape[:-1].numel()
     if rows > FEW_ROWS or x.dtype not in _DTYPES:
-        return F.linear(x, dequantise(values, scale, x.dtype), bias)
+        # Part by part: a small piece of memory is used again and stays in the cache, where a large one is new every time.
+        parts = zip(
+            values.split(PART), scale.split(PART // BLOCK), repeat(None) if bias is None else bias.split(PART)
+        )
+        return torch.cat([F.linear(x, dequantise(v, s, x.dtype), b) for v, s, b in parts], dim=-1)
     x, values, scale = x.contiguous(), values.contiguous(), scale.contiguous()
     bias = None if bias is None else bias.contiguous()
     out = x.new_empty((*x.shape[:-1], len(values)))

@@ -21,6 +21,7 @@ def unfit(*tensors: Tensor) -> str | None:
 
 @triton.jit
 def quantise_kernel(weight, values, scale, outputs, inputs, BLOCK: tl.constexpr):
+    """One block."""
     o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = (o < outputs)[:, None] & (i < inputs)[None]
@@ -35,6 +36,7 @@ def quantise_kernel(weight, values, scale, outputs, inputs, BLOCK: tl.constexpr)
 
 @triton.jit
 def dequantise_kernel(values, scale, out, outputs, inputs, BLOCK: tl.constexpr):
+    """One block."""
     o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = (o < outputs)[:, None] & (i < inputs)[None]
@@ -59,7 +61,9 @@ def linear_kernel(
     total = tl.zeros([ROWS, COLUMNS], tl.float32)
     for b in range(0, across):
         i = b * BLOCK + tl.arange(0, BLOCK)
-        left = tl.load(x + n[:, None].to(tl.int64) * inputs + i[None], (n < rows)[:, None] & (i < inputs)[None], 0.0)
+        left = tl.load(
+            x + n[:, None].to(tl.int64) * inputs + i[None], (n < rows)[:, None] & (i < inputs)[None], 0.0
+        )
         place = values + o[None].to(tl.int64) * inputs + i[:, None]
         right = tl.load(place, (o < outputs)[None] & (i < inputs)[:, None], 0.0).to(x.dtype.element_ty)
         total += tl.dot(left, right, input_precision="ieee") * tl.load(factors + b)

@@ -30,7 +30,9 @@ def swiglu(gate_up: Tensor, weight: Tensor | None = None, *, impl: str = "auto")
         ValueError: shapes or dtypes do not fit.
     """
     if gate_up.shape[-1] % 2:
-        raise ValueError(f"gate_up {list(gate_up.shape)}: the last dimension holds gates and ups, so it must be even")
+        raise ValueError(
+            f"gate_up {list(gate_up.shape)}: the last dimension holds gates and ups, so it must be even"
+        )
     if weight is not None and (weight.shape != gate_up.shape[:-1] or weight.dtype != gate_up.dtype):
         raise ValueError(
             f"the weight is {weight.dtype} {list(weight.shape)}; it must be {gate_up.dtype} {list(gate_up.shape[:-1])}"

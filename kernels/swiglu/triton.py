@@ -19,6 +19,7 @@ def unfit(gate_up: Tensor) -> str | None:
 
 @triton.jit
 def forward_kernel(gate_up, weight, out, width, WEIGHTED: tl.constexpr, BLOCK: tl.constexpr):
+    """One row, BLOCK columns at a time."""
     row = tl.program_id(0).to(tl.int64)
     factor = tl.load(weight + row).to(tl.float32) if WEIGHTED else 1.0
     for start in range(0, width, BLOCK):
@@ -34,6 +35,7 @@ def forward_kernel(gate_up, weight, out, width, WEIGHTED: tl.constexpr, BLOCK: t
 def backward_kernel(
     grad, gate_up, weight, grad_gate_up, grad_weight, width, WEIGHTED: tl.constexpr, BLOCK: tl.constexpr
 ):
+    """One row, BLOCK columns at a time."""
     row = tl.program_id(0).to(tl.int64)
     factor = tl.load(weight + row).to(tl.float32) if WEIGHTED else 1.0
     total = tl.zeros([BLOCK], tl.float32)
@@ -47,7 +49,9 @@ def backward_kernel(
         silu = gate * sigmoid
         grad_gate = given * factor * up * sigmoid * (1 + gate * (1 - sigmoid))
         tl.store(grad_gate_up + place, grad_gate.to(grad_gate_up.dtype.element_ty), i < width)
-        tl.store(grad_gate_up + place + width, (given * factor * silu).to(grad_gate_up.dtype.element_ty), i < width)
+        tl.store(
+            grad_gate_up + place + width, (given * factor * silu).to(grad_gate_up.dtype.element_ty), i < width
+        )
         total += given * silu * up
     tl.store(grad_weight + row, tl.sum(total).to(grad_weight.dtype.element_ty))
 

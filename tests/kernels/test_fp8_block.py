@@ -16,7 +16,9 @@ SHAPES = [(1, 1), (3, 7), (128, 128), (129, 127), (130, 385), (300, 257)]  # the
 def matrix(shape, dtype=torch.float32):
     """Numbers of very different sizes, so that small ones meet e4m3's subnormals; one block of zeros where there is room."""
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(shape, generator=generator) * torch.exp2(torch.randint(-14, 3, shape, generator=generator))
+    weight = torch.randn(shape, generator=generator) * torch.exp2(
+        torch.randint(-14, 3, shape, generator=generator)
+    )
     if shape[1] > BLOCK:
         weight[:BLOCK, :BLOCK] = 0
     return weight.to(dtype)
@@ -56,7 +58,9 @@ def test_quantise_and_dequantise_are_the_reference_s_to_the_bit(needs, threads, 
         same_bits(mine, ref)
     same_bits(dequantise(values, scale, dtype, impl="cpu"), dequantise(values, scale, dtype, impl="ref"))
     largest = dequantise(values, scale, torch.float64).abs().max()
-    assert (dequantise(values, scale, torch.float64) - weight).abs().max() <= largest / 16  # half of e4m3's last place
+    assert (
+        dequantise(values, scale, torch.float64) - weight
+    ).abs().max() <= largest / 16  # half of e4m3's last place
 
 
 def test_every_code(needs):
@@ -83,13 +87,13 @@ def test_quantise_at_the_middle_between_two_codes_and_at_the_largest(needs):
             same_bits(mine, ref)
     # Over many largest numbers, quotients that round to above 448 must not become NaN.
     for weight in torch.rand(300, 1, 3):
-        values, scale = quantise(weight, impl="cpu")
+        values, _ = quantise(weight, impl="cpu")
         same_bits(values, quantise(weight, impl="ref")[0])
         assert values.float().abs().max() == 448
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("rows", [1, 2, 3, 7, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, FEW_ROWS, FEW_ROWS + 1])
 @pytest.mark.parametrize("shape", [(200, 1), (199, 7), (128, 128), (130, 385), (300, 257)])
 def test_linear_within_the_reference_s_error(needs, threads, shape, rows, dtype):
     values, scale = quantise(matrix(shape), impl="ref")
@@ -146,7 +150,10 @@ def test_empty_and_non_contiguous(needs):
     assert linear(x[:0], values, scale, impl="cpu").shape == (0, 3, 130)
     for mine, ref in (
         (linear(x, values, scale, impl="cpu"), linear(x, values, scale, impl="ref")),
-        (linear(x[..., :130], values.T, scale.T, impl="cpu"), linear(x[..., :130], values.T, scale.T, impl="ref")),
+        (
+            linear(x[..., :130], values.T, scale.T, impl="cpu"),
+            linear(x[..., :130], values.T, scale.T, impl="ref"),
+        ),
         (dequantise(values.T, scale.T, impl="cpu"), dequantise(values, scale, impl="ref").T),
         (quantise(weight.T, impl="cpu")[1], scale.T),
     ):
