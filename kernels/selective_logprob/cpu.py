@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +25,9 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.selective_logprob`."""
     if not bool(((targets >= 0) & (targets < len(weight))).all()):
-        raise IndexError(f"targets reach from {targets.min()} to {targets.max()}; the vocabulary is {len(weight)}")
+        raise IndexError(
+            f"targets reach from {targets.min()} to {targets.max()}; the vocabulary is {len(weight)}"
+        )
     return chunked.forward(_rows(hidden.dtype), hidden, weight, targets.contiguous(), temperature, chunk)
 
 

@@ -21,6 +21,7 @@ def unfit(hidden: Tensor, weight: Tensor) -> str | None:
 
 @triton.jit
 def absorb_kernel(logits, targets, state, rows, width, first, rate, BLOCK: tl.constexpr):
+    """A token's row; see `chunked.Rows.absorb`."""
     row = tl.program_id(0).to(tl.int64)
     x = logits + row * width
     highest = tl.load(state + row)
@@ -48,6 +49,7 @@ def absorb_kernel(logits, targets, state, rows, width, first, rate, BLOCK: tl.co
 
 @triton.jit
 def differentiate_kernel(logits, targets, normaliser, grad, width, first, rate, BLOCK: tl.constexpr):
+    """A block of a token's row; see `chunked.Rows.differentiate`."""
     row = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     x = logits + row * width + i

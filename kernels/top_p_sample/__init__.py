@@ -52,7 +52,9 @@ def top_p_sample(
         ("uniform", uniform), ("temperature", temperature), ("top_k", top_k), ("top_p", top_p), ("min_p", min_p),
     ):  # fmt: skip
         if value is not None and value.shape != logits.shape[:1]:
-            raise ValueError(f"{name} has the shape {tuple(value.shape)}; it needs one number for each row of logits")
+            raise ValueError(
+                f"{name} has the shape {tuple(value.shape)}; it needs one number for each row of logits"
+            )
     with torch.no_grad():
         return torch.ops.r1.top_p_sample(logits, uniform, temperature, top_k, top_p, min_p, impl)
 

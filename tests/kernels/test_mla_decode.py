@@ -10,7 +10,14 @@ from kernels.mla_decode import OP, mla_decode
 from tests.kernels.conftest import within_budget
 
 # Rows, heads, columns, C, S: heads and columns around a group's and a block's sizes; the last is shared by threads.
-SHAPES = [(1, 1, 1, 1, 0), (2, 3, 5, 7, 3), (3, 8, 16, 32, 8), (1, 9, 17, 33, 16), (2, 5, 50, 70, 10), (2, 16, 600, 128, 32)]
+SHAPES = [
+    (1, 1, 1, 1, 0),
+    (2, 3, 5, 7, 3),
+    (3, 8, 16, 32, 8),
+    (1, 9, 17, 33, 16),
+    (2, 5, 50, 70, 10),
+    (2, 16, 600, 128, 32),
+]
 
 
 def inputs(shape, dtype):

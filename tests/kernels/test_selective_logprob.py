@@ -74,7 +74,9 @@ def test_reference_s_gradient():
     hidden, weight, targets, _ = inputs(4, 3, 6, torch.float64)
     hidden.requires_grad_()
     weight.requires_grad_()
-    assert torch.autograd.gradcheck(lambda h, w: selective_logprob(h, w, targets, 0.8, impl="ref")[0], (hidden, weight))
+    assert torch.autograd.gradcheck(
+        lambda h, w: selective_logprob(h, w, targets, 0.8, impl="ref")[0], (hidden, weight)
+    )
 
 
 def test_entropy_is_that_of_the_distribution():

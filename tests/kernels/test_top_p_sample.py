@@ -24,7 +24,9 @@ CUTS = [
 
 def columns(rows, cut):
     kinds = {"top_k": torch.int64}
-    return {name: torch.full((rows,), value, dtype=kinds.get(name, torch.float32)) for name, value in cut.items()}
+    return {
+        name: torch.full((rows,), value, dtype=kinds.get(name, torch.float32)) for name, value in cut.items()
+    }
 
 
 def inputs(size, dtype, rows=64, scale=3.0):
@@ -145,7 +147,10 @@ def test_custom_op(needs, impl):
     logits, uniform = inputs(9, torch.float32, rows=3)
     needs(OP, impl, logits)
     given = columns(3, {"temperature": 0.7, "top_p": 0.9})
-    opcheck(torch.ops.r1.top_p_sample.default, (logits, uniform, given["temperature"], None, given["top_p"], None, impl))
+    opcheck(
+        torch.ops.r1.top_p_sample.default,
+        (logits, uniform, given["temperature"], None, given["top_p"], None, impl),
+    )
 
 
 def test_compiles_as_one_graph(needs):
