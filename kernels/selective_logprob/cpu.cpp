@@ -22,7 +22,10 @@ void absorb(const T *logits, const int64_t *targets, double *state, int64_t rows
       const T *x = logits + r * width;
       double &highest = state[r], &total = state[rows + r], &weighted = state[2 * rows + r];
       float most = widen(x[0]);
-      for (int64_t i = 1; i < width; ++i) most = std::max(most, widen(x[i]));
+      for (int64_t i = 1; i < width; ++i) {
+        const float logit = widen(x[i]);
+        most = logit > most ? logit : most;
+      }
       most *= rate;
       if (first == 0) {
         highest = most;

@@ -46,6 +46,17 @@ inline int64_t id_of(uint64_t key) { return int64_t(key & 0xffffffffu); }
 
 inline float weigh(float x, float highest, float rate) { return std::exp(std::max((x - highest) * rate, NOTHING)); }
 
+// Returns the highest.
+template <class T> float widen_all(const T *logits, float *x, int64_t size) {
+  float highest = widen(logits[0]);
+  for (int64_t i = 0; i < size; ++i) {
+    const float logit = widen(logits[i]);
+    x[i] = logit;
+    highest = logit > highest ? logit : highest;
+  }
+  return highest;
+}
+
 // Σ exp((x - highest) rate); writes each block's share.
 double sum_weights(const float *x, int64_t size, float highest, float rate, double *shares) {
   double total = 0;
@@ -167,9 +178,7 @@ int64_t draw_cut(const float *x, int64_t size, float highest, float rate, const 
 template <class T>
 void draw(const T *logits, int64_t size, const Params &p, Buffers &b, int64_t *token, float *logprob, float *plain) {
   float *x = b.logits.data();
-  for (int64_t i = 0; i < size; ++i) x[i] = widen(logits[i]);
-  float highest = x[0];
-  for (int64_t i = 1; i < size; ++i) highest = std::max(highest, x[i]);
+  const float highest = widen_all(logits, x, size);
 
   // The shares that stay are those of the draw's temperature.
   const double all = sum_weights(x, size, highest, 1, b.shares.data());
