@@ -15,7 +15,7 @@ from torch import Tensor
 from kernels.dispatch import Op
 
 OP = Op("selective_logprob")
-CHUNK_ELEMENTS = 2**24
+CHUNK_ELEMENTS = 2**22
 """Logits held at once by default."""
 
 
