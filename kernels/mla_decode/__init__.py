@@ -1,0 +1,45 @@
+"""One decoding step of multi-head latent attention with absorbed up-projections.
+
+out[r, h] = Σ_t softmax_t(query[r, h] · cache[r, t]) cache[r, t, :C]: all heads attend over the same cached latents, and
+nothing is expanded per head.
+
+Source: DeepSeek-V2 (arXiv 2405.04434) § 2.1.2. Legend: R rows, H heads, T cached tokens, C latent, S rotary dimensions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kernels.dispatch import Op
+
+OP = Op("mla_decode")
+
+
+def mla_decode(
+    query: Tensor, cache: Tensor, latent: int, padding: Tensor | None = None, *, impl: str = "auto"
+) -> Tensor:
+    """Attends from the newest token of every row.
+
+    Args:
+        query: Absorbed and rotated, the softmax scale included [R, H, C + S]; float32, bfloat16 or float16.
+        cache: Normed latents and rotated keys [R, T, C + S], in `query`'s dtype; may be a slice of a larger buffer.
+        latent: C, how many of the leading numbers are the latent.
+        padding: Columns on the left of each row that hold nothing, int64 [R]; None where no row has any.
+        impl: `auto`, or an implementation by name (`kernels.dispatch`).
+
+    Returns:
+        Attended latents [R, H, C]; zero for a row that holds nothing. Not differentiable.
+    """
+    with torch.no_grad():
+        return torch.ops.r1.mla_decode(query, cache, latent, padding, impl)
+
+
+@torch.library.custom_op("r1::mla_decode", mutates_args=())
+def _decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None, impl: str) -> Tensor:
+    return OP.choose(impl, query, cache).decode(query, cache, latent, padding)
+
+
+@_decode.register_fake
+def _(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None, impl: str) -> Tensor:
+    return query.new_empty((*query.shape[:-1], latent))

@@ -1,0 +1,31 @@
+"""Latent attention's Triton kernel beside the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels.mla_decode import mla_decode, triton
+from tests.kernels.conftest import within_budget
+from tests.kernels.test_mla_decode import inputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 0), (2, 3, 5, 7, 3), (2, 17, 33, 16, 5), (1, 2, 70, 8, 2)])
+def test_equals_the_reference(monkeypatch, shape, dtype):
+    monkeypatch.setattr(triton, "SPAN", 32)  # several programs share a row's columns
+    query, cache, padding = inputs(shape, dtype)
+
+    def op(query, cache, padding, *, impl):
+        return mla_decode(query, cache, shape[3], padding, impl=impl), mla_decode(
+            query, cache, shape[3], impl=impl
+        )
+
+    within_budget(op, [query, cache, padding], "triton")
+
+
+def test_nothing_to_attend_to():
+    query, cache, _ = inputs((2, 3, 5, 7, 3), torch.float32)
+    assert not mla_decode(query, cache, 7, torch.tensor([5, 5]), impl="triton").any()
+    assert not mla_decode(query, cache[:, :0], 7, impl="triton").any()
+    assert mla_decode(query[:0], cache[:0], 7, impl="triton").shape == (0, 3, 7)

@@ -1,0 +1,24 @@
+"""Selective log-probabilities' Triton kernels beside the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels.selective_logprob import triton
+from tests.kernels.conftest import within_budget
+from tests.kernels.test_selective_logprob import CASES, forward_and_backward, inputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", CASES[:4])
+def test_equals_the_reference(monkeypatch, case, dtype):
+    monkeypatch.setattr(triton, "BLOCK", 16)  # several blocks a part
+    *shape, temperature, chunk = case
+    within_budget(forward_and_backward(temperature, chunk), list(inputs(*shape, dtype)), "triton")
+
+
+def test_empty():
+    hidden, weight, targets, grad = inputs(3, 4, 9, torch.float32)
+    found = forward_and_backward(1.0, 4)(hidden[:0], weight, targets[:0], grad[:0], impl="triton")
+    assert found[0].shape == (0,) and not found[3].any()

@@ -1,0 +1,119 @@
+"""A decoding step of latent attention: against the reference and float64, under opcheck and torch.compile."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from kernels.mla_decode import OP, mla_decode
+from tests.kernels.conftest import within_budget
+
+# Rows, heads, columns, C, S: heads and columns around a group's and a block's sizes; the last is shared by threads.
+SHAPES = [
+    (1, 1, 1, 1, 0),
+    (2, 3, 5, 7, 3),
+    (3, 8, 16, 32, 8),
+    (1, 9, 17, 33, 16),
+    (2, 5, 50, 70, 10),
+    (2, 16, 600, 128, 32),
+]
+
+
+def inputs(shape, dtype):
+    rows, heads, length, latent, rope = shape
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(rows, heads, latent + rope, generator=generator) * 2 * (latent + rope) ** -0.5
+    cache = torch.randn(rows, length, latent + rope, generator=generator)
+    padding = torch.arange(rows) * (length // (rows + 1))
+    return query.to(dtype), cache.to(dtype), padding
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cpu_within_the_reference_s_error(needs, shape, dtype, padded):
+    query, cache, padding = inputs(shape, dtype)
+    needs(OP, "cpu", query, cache)
+
+    def op(query, cache, padding, *, impl):
+        return (mla_decode(query, cache, shape[3], padding if padded else None, impl=impl),)
+
+    within_budget(op, [query, cache, padding], "cpu")
+
+
+def test_reference_equals_expanded_attention():
+    """Scores and outputs of keys and values that are expanded per head, as the paper first states them."""
+    generator = torch.Generator().manual_seed(0)
+    rows, heads, length, latent, rope, nope, value = 2, 3, 5, 8, 4, 6, 7
+    up_k, up_v, q, q_rope, c, k_rope = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in (
+            (heads, nope, latent), (heads, value, latent), (rows, heads, nope), (rows, heads, rope),
+            (rows, length, latent), (rows, length, rope),
+        )
+    )  # fmt: skip
+    k = torch.einsum("hnc,rtc->rhtn", up_k, c)
+    scores = torch.einsum("rhn,rhtn->rht", q, k) + torch.einsum("rhs,rts->rht", q_rope, k_rope)
+    expected = torch.einsum("rht,hvc,rtc->rhv", scores.softmax(-1), up_v, c)
+    absorbed = torch.cat([torch.einsum("rhn,hnc->rhc", q, up_k), q_rope], -1)
+    attended = mla_decode(absorbed, torch.cat([c, k_rope], -1), latent, impl="ref")
+    torch.testing.assert_close(torch.einsum("rhc,hvc->rhv", attended, up_v), expected)
+
+
+def test_a_row_is_the_same_alone_and_in_any_company(needs):
+    query, cache, _ = inputs((3, 9, 40, 33, 5), torch.bfloat16)
+    needs(OP, "cpu", query, cache)
+    padding = torch.tensor([0, 13, 39])
+    together = mla_decode(query, cache, 33, padding, impl="cpu")
+    for r, begin in enumerate(padding.tolist()):
+        assert torch.equal(mla_decode(query[r, None], cache[r, None, begin:], 33, impl="cpu")[0], together[r])
+
+
+def test_threads_change_nothing(needs):
+    query, cache, padding = inputs(SHAPES[-1], torch.bfloat16)
+    needs(OP, "cpu", query, cache)
+    threads, found = torch.get_num_threads(), []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        found.append(mla_decode(query, cache, SHAPES[-1][3], padding, impl="cpu"))
+    torch.set_num_threads(threads)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+def test_large_scores_and_nothing_to_attend_to(needs, impl):
+    query, cache, _ = inputs((2, 3, 40, 8, 2), torch.float32)
+    needs(OP, impl, query, cache)
+    found = mla_decode(query * 1e4, cache, 8, torch.tensor([3, 40]), impl=impl)
+    best = (query[0] * 1e4 @ cache[0, 3:].T).argmax(-1)
+    torch.testing.assert_close(found[0], cache[0, 3:][best, :8])
+    assert not found[1].any()
+    assert not mla_decode(query, cache[:, :0], 8, impl=impl).any()
+
+
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+def test_custom_op(needs, impl):
+    query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
+    needs(OP, impl, query, cache)
+    for p in (None, padding):
+        opcheck(torch.ops.r1.mla_decode.default, (query, cache, 7, p, impl))
+
+
+def test_compiles_as_one_graph(needs):
+    query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
+    needs(OP, "cpu", query, cache)
+    compiled = torch.compile(lambda q, c: mla_decode(q * 2, c, 7, padding), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(query, cache), mla_decode(query * 2, cache, 7, padding))
+
+
+def test_empty_and_non_contiguous(needs):
+    query, cache, _ = inputs((2, 3, 5, 7, 3), torch.float32)
+    needs(OP, "cpu", query, cache)
+    assert mla_decode(query[:0], cache[:0], 7, impl="cpu").shape == (0, 3, 7)
+    expected = mla_decode(query, cache, 7, impl="ref")
+    slice_of_larger = torch.cat([cache, cache], 1)[:, :5]
+    turned = cache.mT.contiguous().mT
+    for given in (slice_of_larger, turned):
+        assert not given.is_contiguous()
+        torch.testing.assert_close(mla_decode(query.mT.contiguous().mT, given, 7, impl="cpu"), expected)
