@@ -56,7 +56,7 @@ class Op:
             module, reason = self._look(name, tensors)
             if reason is None:
                 return module
-        return self._module("ref")
+        return _module(self.name, "ref")
 
     def why_not(self, impl: str, *tensors: Tensor) -> str | None:
         """Why an implementation cannot run on these tensors; None if it can."""
@@ -71,7 +71,7 @@ class Op:
         if impl == "cpu" and on_gpu:
             return None, "the tensors are on a GPU"
         try:
-            module = self._module(impl)
+            module = _module(self.name, impl)
         except ImportError as error:
             return None, f"{error}"
         if impl == "ref":
@@ -82,9 +82,10 @@ class Op:
             say_once(f"{self.name} runs in plain torch, which is slower: {error}")
             return None, str(error)
 
-    @functools.cache
-    def _module(self, impl: str) -> Any:
-        return importlib.import_module(f"kernels.{self.name}.{impl}")
+
+@functools.cache
+def _module(op: str, impl: str) -> Any:
+    return importlib.import_module(f"kernels.{op}.{impl}")
 
 
 def interpreted() -> bool:

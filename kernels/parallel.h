@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <thread>
@@ -21,6 +22,9 @@ inline float widen(bf16 x) {
   std::memcpy(&out, &wide, 4);
   return out;
 }
+
+// exp(-x) stays finite: -ffast-math makes NaN of a quotient by infinity on some processors.
+inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(x < -80.0f ? 80.0f : -x)); }
 
 template <class T> inline T narrow(float x);
 template <> inline float narrow<float>(float x) { return x; }

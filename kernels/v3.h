@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "parallel.h"
+
 namespace r1 {
 
 constexpr int MAX_EXPERTS = 1024;
@@ -44,7 +46,7 @@ inline void score(const Router &router, float *scores) {
     for (int64_t e = 0; e < E; ++e) sum += scores[e] = std::exp(scores[e] - highest);
     for (int64_t e = 0; e < E; ++e) scores[e] /= sum;
   } else {
-    for (int64_t e = 0; e < E; ++e) scores[e] = 1.0f / (1.0f + std::exp(-scores[e]));
+    for (int64_t e = 0; e < E; ++e) scores[e] = sigmoid(scores[e]);
   }
 }
 

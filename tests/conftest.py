@@ -59,6 +59,16 @@ def command(tmp_path):
     return run
 
 
+@pytest.fixture
+def threads():
+    """Sets how many threads torch and the kernels use; back to before after the test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory) -> Path:
     """A Hugging Face directory of a random Llama with the byte-level tokenizer."""

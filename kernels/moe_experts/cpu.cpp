@@ -71,7 +71,7 @@ void few(const T *x, const T *weights, const int64_t *experts, const int64_t *or
       products(gate_up + expert * 2 * I * D, D, rows.data(), count, wide.data(), 2 * I);
       for (int64_t r = 0; r < count; ++r) {
         const float weight = widen(weights[order[first + r]]), *gate = &wide[r * 2 * I], *up = gate + I;
-        for (int64_t i = 0; i < I; ++i) inner[r * I + i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i] * weight;
+        for (int64_t i = 0; i < I; ++i) inner[r * I + i] = gate[i] * sigmoid(gate[i]) * up[i] * weight;
         for (int64_t i = 0; i < 2 * I; ++i) pre[(first + r) * 2 * I + i] = narrow<T>(gate[i]);
       }
       products(down + expert * D * I, I, inner.data(), count, &results[first * D], D);

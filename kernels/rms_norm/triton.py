@@ -19,6 +19,7 @@ def unfit(x: Tensor, weight: Tensor) -> str | None:
 
 @triton.jit
 def forward_kernel(x, weight, out, inverse, width, eps, BLOCK: tl.constexpr):
+    """Norms one row."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < width

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from kernels import build
 PAD = 32
 """Columns of stored matrices are padded to a multiple of this."""
 MAX_EXPERTS = 1024
+SOURCE = Path(__file__).with_name("step.cpp")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def load() -> Any:
     Raises:
         KernelUnavailable: it cannot be compiled here.
     """
-    function = build.load(Path(__file__).with_name("step.cpp")).v3_decode_step
+    function = build.load(SOURCE).v3_decode_step
     function.restype = None
     return function
 
@@ -168,7 +170,7 @@ def _arranged(layer: LayerWeights) -> list[Tensor | None]:
     experts_gate_up = experts_down = None
     if layer.expert_gate_up is not None and layer.expert_down is not None:
         gate, up = layer.expert_gate_up.chunk(2, dim=1)
-        experts_gate_up = torch.cat([_stored(gate), _stored(up)], dim=-1)
+        experts_gate_up = _stored(gate, up)
         experts_down = _stored(layer.expert_down)
     return [
         layer.in_norm.contiguous(),
@@ -178,7 +180,7 @@ def _arranged(layer: LayerWeights) -> list[Tensor | None]:
         None if layer.query is None else _stored(layer.query),
         layer.latent_norm.contiguous(),
         _stored(layer.out),
-        torch.cat([_stored(layer.gate), _stored(layer.up)], dim=-1),
+        _stored(layer.gate, layer.up),
         _stored(layer.mlp_down),
         None if layer.router is None else _stored(layer.router),
         None if layer.bias is None else layer.bias.contiguous(),
@@ -187,6 +189,15 @@ def _arranged(layer: LayerWeights) -> list[Tensor | None]:
     ]
 
 
-def _stored(matrix: Tensor) -> Tensor:
-    """[..., N, K] to [..., K, N padded by zeros]."""
-    return F.pad(matrix.mT, (0, -matrix.shape[-2] % PAD)).contiguous()
+def _stored(*matrices: Tensor) -> Tensor:
+    """Matrices [..., N, K], each padded by zeros to a multiple of PAD columns, as panels [..., ΣN / W, K, W]."""
+    width = _panel_width()
+    padded = torch.cat([F.pad(m.mT, (0, -m.shape[-2] % PAD)) for m in matrices], dim=-1)
+    return padded.unflatten(-1, (-1, width)).transpose(-2, -3).contiguous()
+
+
+@functools.cache
+def _panel_width() -> int:
+    library = build.load(SOURCE)
+    library.v3_decode_panel_width.restype = ctypes.c_int64
+    return library.v3_decode_panel_width()

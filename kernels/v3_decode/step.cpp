@@ -5,29 +5,20 @@
 // cached latents (DeepSeek-V2, arXiv 2405.04434 § 2.1.2). Every row's arithmetic is the same whatever other rows there
 // are. Specification: model.engine.native.LatentDecoder.step.
 //
-// Matrices are stored input-major, [K, N], with N padded by zeros to a multiple of 32.
+// Matrices lie in the panels of kernels/gemm.h, their columns padded by zeros to a multiple of 32.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <thread>
 #include <vector>
 
+#include "../gemm.h"
+#include "../v3.h"
+
+using namespace r1;
+
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, TALL = 8;
-#elif defined(__AVX__)
-constexpr int LANES = 8, TALL = 6;
-#else
-constexpr int LANES = 4, TALL = 4;
-#endif
-constexpr int WIDE = 2 * LANES;  // columns of a tile of the product
 constexpr int BLOCK = 32;        // rows that go through the network together
 constexpr int PAD = 32;
-
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 int padded(int n) { return (n + PAD - 1) / PAD * PAD; }
 
@@ -42,123 +33,32 @@ struct Layer {
 };
 
 struct Model {
-  int64_t rows, length, capacity, D, layers, H, C, S, Q, V, E, K, I, groups, topk_groups;
-  int64_t softmax, norm_topk, corrected;
-  double eps, latent_eps, scaling;
+  int64_t rows, length, capacity, D, layers, H, C, S, Q, V, E, K, I;
+  Router router;
+  double eps, latent_eps;
   const float *embed, *norm, *head;
   const float *turns;      // [capacity, S / 2, 2]: cosine and sine
   const int64_t *padding;  // columns on a row's left that hold nothing
   const Layer *layer;
 };
 
-template <int R>
-void tile(const float *a, int lda, const float *b, int ldb, float *c, int ldc, int K) {
-  Vec sum[R][2] = {};
-  for (int k = 0; k < K; ++k) {
-    const Vec b0 = *reinterpret_cast<const Vec *>(b + int64_t(k) * ldb);
-    const Vec b1 = *reinterpret_cast<const Vec *>(b + int64_t(k) * ldb + LANES);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const float x = a[int64_t(r) * lda + k];
-      sum[r][0] += x * b0;
-      sum[r][1] += x * b1;
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    *reinterpret_cast<Vec *>(c + int64_t(r) * ldc) = sum[r][0];
-    *reinterpret_cast<Vec *>(c + int64_t(r) * ldc + LANES) = sum[r][1];
-  }
-}
-
-// c [M, ldc] = a [M, lda] b [K, N], N padded.
-void product(const float *a, int lda, const float *b, int N, float *c, int ldc, int M, int K) {
-  for (int n = 0; n < N; n += WIDE) {
-    int m = 0;
-    for (; m + TALL <= M; m += TALL) tile<TALL>(a + m * lda, lda, b + n, N, c + m * ldc + n, ldc, K);
-    for (; m + 2 <= M; m += 2) tile<2>(a + m * lda, lda, b + n, N, c + m * ldc + n, ldc, K);
-    if (m < M) tile<1>(a + m * lda, lda, b + n, N, c + m * ldc + n, ldc, K);
-  }
-}
-
-void rms_norm(const float *x, const float *weight, float *out, int n, double eps) {
-  float sum = 0;
-  for (int i = 0; i < n; ++i) sum += x[i] * x[i];
-  const float scale = 1.0f / std::sqrt(sum / n + float(eps));
-  for (int i = 0; i < n; ++i) out[i] = x[i] * scale * weight[i];
-}
-
-// Turns neighbouring pairs by the angles of one position.
-void rotate(float *x, const float *turns, int n) {
-  for (int i = 0; i < n; i += 2) {
-    const float re = x[i] * turns[i] - x[i + 1] * turns[i + 1];
-    x[i + 1] = x[i] * turns[i + 1] + x[i + 1] * turns[i];
-    x[i] = re;
-  }
-}
-
 // inner [n] = silu(gate) * up * factor; gate and up lie side by side, each padded.
 void gated(const float *gate, const float *up, float *inner, int n, float factor) {
-  for (int i = 0; i < n; ++i) inner[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i] * factor;
-}
-
-void add(float *x, const float *y, int n) {
-  for (int i = 0; i < n; ++i) x[i] += y[i];
+  for (int i = 0; i < n; ++i) inner[i] = gate[i] * sigmoid(gate[i]) * up[i] * factor;
 }
 
 struct Buffers {
   std::vector<float> x, normed, down, query, attended, wide, inner, out, gathered, scores, router;
 };
 
-// Chooses K experts of one row from its router scores; writes their numbers and weights.
-void choose(const Model &m, const float *scores, const float *bias, int *experts, float *weights) {
-  float choice[1024];
-  for (int e = 0; e < m.E; ++e) choice[e] = scores[e] + (bias ? bias[e] : 0.0f);
-  const float lowest = -3e38f;
-  if (m.topk_groups < m.groups) {
-    const int size = int(m.E / m.groups);
-    float merit[1024];
-    for (int g = 0; g < m.groups; ++g) {
-      float best = lowest, second = lowest;
-      for (int e = g * size; e < (g + 1) * size; ++e) {
-        if (choice[e] > best) { second = best; best = choice[e]; }
-        else if (choice[e] > second) second = choice[e];
-      }
-      merit[g] = m.corrected ? best + second : best;
-    }
-    bool kept[1024] = {};
-    for (int i = 0; i < m.topk_groups; ++i) {
-      int best = -1;
-      for (int g = 0; g < m.groups; ++g)
-        if (!kept[g] && (best < 0 || merit[g] > merit[best])) best = g;
-      kept[best] = true;
-    }
-    for (int e = 0; e < m.E; ++e)
-      if (!kept[e / size]) choice[e] = lowest;
-  }
-  float sum = 0;
-  bool taken[1024] = {};
-  for (int k = 0; k < m.K; ++k) {
-    // Never the same expert twice, whatever the scores are, NaN included: callers count on it.
-    int best = -1;
-    for (int e = 0; e < m.E; ++e)
-      if (!taken[e] && (best < 0 || choice[e] > choice[best])) best = e;
-    taken[best] = true;
-    experts[k] = best;
-    weights[k] = scores[best];
-    sum += scores[best];
-  }
-  const float factor = float(m.scaling) / (m.norm_topk ? sum + 1e-20f : 1.0f);
-  for (int k = 0; k < m.K; ++k) weights[k] *= factor;
-}
-
 void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers &b) {
   const int D = int(m.D), Dp = padded(D), H = int(m.H), C = int(m.C), S = int(m.S), W = C + S, Q = int(m.Q);
   const int own = Q ? Q : H * W, downs = padded(own + W), queries = padded(H * W), wide = padded(D);
   for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], l.in_norm, &b.normed[r * Dp], D, m.eps);
-  product(b.normed.data(), Dp, l.down, downs, b.down.data(), downs, count, D);
+  product(b.normed.data(), Dp, l.down, b.down.data(), downs, count, downs, D);
   if (Q) {
     for (int r = 0; r < count; ++r) rms_norm(&b.down[r * downs], l.q_norm, &b.normed[r * padded(Q)], Q, m.latent_eps);
-    product(b.normed.data(), padded(Q), l.query, queries, b.query.data(), queries, count, Q);
+    product(b.normed.data(), padded(Q), l.query, b.query.data(), queries, count, queries, Q);
   } else {
     for (int r = 0; r < count; ++r) std::memcpy(&b.query[r * queries], &b.down[r * downs], H * W * sizeof(float));
   }
@@ -193,7 +93,7 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
       for (int i = 0; i < C; ++i) out[i] /= sum;
     }
   }
-  product(b.attended.data(), H * C, l.out, wide, b.out.data(), wide, count, H * C);
+  product(b.attended.data(), H * C, l.out, b.out.data(), wide, count, wide, H * C);
   for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * wide], D);
 }
 
@@ -201,28 +101,21 @@ void network(const Model &m, const Layer &l, int count, Buffers &b) {
   const int D = int(m.D), Dp = padded(D);
   for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], l.post_norm, &b.normed[r * Dp], D, m.eps);
   const int F = int(l.width), Fp = padded(F);
-  product(b.normed.data(), Dp, l.gate_up, 2 * Fp, b.wide.data(), 2 * Fp, count, D);
+  product(b.normed.data(), Dp, l.gate_up, b.wide.data(), 2 * Fp, count, 2 * Fp, D);
   for (int r = 0; r < count; ++r) gated(&b.wide[r * 2 * Fp], &b.wide[r * 2 * Fp + Fp], &b.inner[r * Fp], F, 1.0f);
-  product(b.inner.data(), Fp, l.mlp_down, Dp, b.out.data(), Dp, count, F);
+  product(b.inner.data(), Fp, l.mlp_down, b.out.data(), Dp, count, Dp, F);
   if (!l.router) {
     for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * Dp], D);
     return;
   }
   const int E = int(m.E), Ep = padded(E), K = int(m.K), I = int(m.I), Ip = padded(I);
-  product(b.normed.data(), Dp, l.router, Ep, b.router.data(), Ep, count, D);
+  product(b.normed.data(), Dp, l.router, b.router.data(), Ep, count, Ep, D);
   std::vector<int> experts(count * K);
   std::vector<float> weights(count * K);
   for (int r = 0; r < count; ++r) {
     float *scores = &b.router[r * Ep];
-    if (m.softmax) {
-      const float highest = *std::max_element(scores, scores + E);
-      float sum = 0;
-      for (int e = 0; e < E; ++e) sum += scores[e] = std::exp(scores[e] - highest);
-      for (int e = 0; e < E; ++e) scores[e] /= sum;
-    } else {
-      for (int e = 0; e < E; ++e) scores[e] = 1.0f / (1.0f + std::exp(-scores[e]));
-    }
-    choose(m, scores, l.bias, &experts[r * K], &weights[r * K]);
+    score(m.router, scores);
+    choose(m.router, scores, l.bias, &experts[r * K], &weights[r * K]);
     add(&b.x[r * Dp], &b.out[r * Dp], D);
   }
   int rows[BLOCK];
@@ -234,10 +127,10 @@ void network(const Model &m, const Layer &l, int count, Buffers &b) {
         if (experts[r * K + k] == e) { rows[n] = r; factors[n++] = weights[r * K + k]; }
     if (!n) continue;
     for (int i = 0; i < n; ++i) std::memcpy(&b.gathered[i * Dp], &b.normed[rows[i] * Dp], D * sizeof(float));
-    product(b.gathered.data(), Dp, l.experts_gate_up + int64_t(e) * D * 2 * Ip, 2 * Ip, b.wide.data(), 2 * Ip, n, D);
+    product(b.gathered.data(), Dp, l.experts_gate_up + int64_t(e) * D * 2 * Ip, b.wide.data(), 2 * Ip, n, 2 * Ip, D);
     for (int i = 0; i < n; ++i)
       gated(&b.wide[i * 2 * Ip], &b.wide[i * 2 * Ip + Ip], &b.inner[i * Ip], I, factors[i]);
-    product(b.inner.data(), Ip, l.experts_down + int64_t(e) * I * Dp, Dp, b.out.data(), Dp, n, I);
+    product(b.inner.data(), Ip, l.experts_down + int64_t(e) * I * Dp, b.out.data(), Dp, n, Dp, I);
     for (int i = 0; i < n; ++i) add(&b.x[rows[i] * Dp], &b.out[i * Dp], D);
   }
 }
@@ -267,21 +160,23 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
       network(m, m.layer[i], count, b);
     }
     for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], m.norm, &b.normed[r * Dp], D, m.eps);
-    product(b.normed.data(), Dp, m.head, Vp, b.out.data(), Vp, count, D);
+    product(b.normed.data(), Dp, m.head, b.out.data(), Vp, count, Vp, D);
     for (int r = 0; r < count; ++r) std::memcpy(logits + (first + r) * V, &b.out[r * Vp], V * sizeof(float));
   }
 }
 
 }  // namespace
 
+extern "C" int64_t v3_decode_panel_width() { return WIDE; }
+
 // dims, constants and pointers in the order of kernels/v3_decode/__init__.py.
 extern "C" void v3_decode_step(const int64_t *dims, const double *constants, void *const *pointers,
                                const int64_t *tokens, float *logits, int64_t threads) {
   Model m;
-  std::memcpy(&m.rows, dims, 18 * sizeof(int64_t));
+  std::memcpy(&m.rows, dims, 13 * sizeof(int64_t));
+  m.router = {m.E, m.K, dims[13], dims[14], dims[15] != 0, dims[16] != 0, dims[17] != 0, constants[2]};
   m.eps = constants[0];
   m.latent_eps = constants[1];
-  m.scaling = constants[2];
   auto at = [&](int i) { return static_cast<const float *>(pointers[i]); };
   m.embed = at(0);
   m.norm = at(1);

@@ -45,7 +45,7 @@ void rms_norms(const float *x, int64_t ldx, const float *weight, float *out, int
 void gated(const float *pre, float *inner, int64_t rows, int64_t n, const float *factor) {
   for (int64_t r = 0; r < rows; ++r) {
     const float *gate = pre + r * 2 * n, *up = gate + n, f = factor ? factor[r] : 1.0f;
-    for (int64_t i = 0; i < n; ++i) inner[r * n + i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i] * f;
+    for (int64_t i = 0; i < n; ++i) inner[r * n + i] = gate[i] * sigmoid(gate[i]) * up[i] * f;
   }
 }
 
@@ -56,9 +56,9 @@ void gated_backward(const float *grad, const float *pre, float *grad_pre, int64_
     const float *gate = pre + r * 2 * n, *up = gate + n, *g = grad + r * n, f = factor ? factor[r] : 1.0f;
     float *dg = grad_pre + r * 2 * n, *du = dg + n, along = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const float sigmoid = 1.0f / (1.0f + std::exp(-gate[i])), silu = gate[i] * sigmoid;
+      const float s = sigmoid(gate[i]), silu = gate[i] * s;
       along += g[i] * silu * up[i];
-      dg[i] = g[i] * f * up[i] * sigmoid * (1.0f + gate[i] * (1.0f - sigmoid));
+      dg[i] = g[i] * f * up[i] * s * (1.0f + gate[i] * (1.0f - s));
       du[i] = g[i] * f * silu;
     }
     if (grad_factor) grad_factor[r] = along;

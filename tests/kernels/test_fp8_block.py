@@ -8,7 +8,7 @@ from torch.library import opcheck
 
 from kernels.fp8_block import BLOCK, DTYPE, OP, dequantise, linear, quantise
 from kernels.fp8_block.cpu import FEW_ROWS
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
 SHAPES = [(1, 1), (3, 7), (128, 128), (129, 127), (130, 385), (300, 257)]  # the last ones are shared by threads
 
@@ -40,16 +40,9 @@ def linear_and_gradients(values, scale):
     return run
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_quantise_and_dequantise_are_the_reference_s_to_the_bit(needs, threads, shape, dtype):
+def test_quantise_and_dequantise_are_the_reference_s_to_the_bit(threads, shape, dtype):
     weight = matrix(shape, dtype)
     needs(OP, "cpu", weight)
     threads(3)
@@ -63,7 +56,7 @@ def test_quantise_and_dequantise_are_the_reference_s_to_the_bit(needs, threads, 
     ).abs().max() <= largest / 16  # half of e4m3's last place
 
 
-def test_every_code(needs):
+def test_every_code():
     codes = torch.arange(256, dtype=torch.uint8).view(DTYPE)[None]
     for factor in (1.0, 3e-5, 7e20, 2**-115, 2**-116, 2**-120):  # the last ones make subnormal products
         scale = torch.full((1, 2), factor)
@@ -75,7 +68,7 @@ def test_every_code(needs):
             same_bits(mine[~nan], ref[~nan])
 
 
-def test_quantise_at_the_middle_between_two_codes_and_at_the_largest(needs):
+def test_quantise_at_the_middle_between_two_codes_and_at_the_largest():
     codes = torch.arange(127, dtype=torch.uint8).view(DTYPE).float()
     middles = (codes[1:] + codes[:-1]) / 2
     rows = torch.cat([middles, -middles.nextafter(torch.tensor(0.0)), middles.nextafter(torch.tensor(1e9))])
@@ -95,7 +88,7 @@ def test_quantise_at_the_middle_between_two_codes_and_at_the_largest(needs):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, FEW_ROWS, FEW_ROWS + 1])
 @pytest.mark.parametrize("shape", [(200, 1), (199, 7), (128, 128), (130, 385), (300, 257)])
-def test_linear_within_the_reference_s_error(needs, threads, shape, rows, dtype):
+def test_linear_within_the_reference_s_error(threads, shape, rows, dtype):
     values, scale = quantise(matrix(shape), impl="ref")
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(rows, shape[1], generator=generator).to(dtype)
@@ -109,7 +102,7 @@ def test_linear_within_the_reference_s_error(needs, threads, shape, rows, dtype)
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_ops(needs, impl):
+def test_custom_ops(impl):
     weight = matrix((5, 8))
     needs(OP, impl, weight)
     opcheck(torch.ops.r1.fp8_quantise.default, (weight, impl))
@@ -126,7 +119,7 @@ def test_gradients_of_the_reference():
     torch.autograd.gradcheck(lambda a, b: linear(a, values, scale, b, impl="ref"), (x, bias))
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     weight, x = matrix((5, 8)), torch.randn(3, 8)
     needs(OP, "cpu", weight)
 
@@ -138,7 +131,7 @@ def test_compiles_as_one_graph(needs):
     torch.testing.assert_close(compiled(weight, x), run(weight, x))
 
 
-def test_empty_and_non_contiguous(needs):
+def test_empty_and_non_contiguous():
     weight = matrix((130, 140))
     values, scale = quantise(weight, impl="ref")
     needs(OP, "cpu", values, scale)

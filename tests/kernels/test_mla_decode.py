@@ -7,7 +7,7 @@ import torch
 from torch.library import opcheck
 
 from kernels.mla_decode import OP, mla_decode
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
 # Rows, heads, columns, C, S: heads and columns around a group's and a block's sizes; the last is shared by threads.
 SHAPES = [
@@ -32,7 +32,7 @@ def inputs(shape, dtype):
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpu_within_the_reference_s_error(needs, shape, dtype, padded):
+def test_cpu_within_the_reference_s_error(shape, dtype, padded):
     query, cache, padding = inputs(shape, dtype)
     needs(OP, "cpu", query, cache)
 
@@ -61,7 +61,7 @@ def test_reference_equals_expanded_attention():
     torch.testing.assert_close(torch.einsum("rhc,hvc->rhv", attended, up_v), expected)
 
 
-def test_a_row_is_the_same_alone_and_in_any_company(needs):
+def test_a_row_is_the_same_alone_and_in_any_company():
     query, cache, _ = inputs((3, 9, 40, 33, 5), torch.bfloat16)
     needs(OP, "cpu", query, cache)
     padding = torch.tensor([0, 13, 39])
@@ -70,7 +70,7 @@ def test_a_row_is_the_same_alone_and_in_any_company(needs):
         assert torch.equal(mla_decode(query[r, None], cache[r, None, begin:], 33, impl="cpu")[0], together[r])
 
 
-def test_threads_change_nothing(needs):
+def test_threads_change_nothing():
     query, cache, padding = inputs(SHAPES[-1], torch.bfloat16)
     needs(OP, "cpu", query, cache)
     threads, found = torch.get_num_threads(), []
@@ -82,7 +82,7 @@ def test_threads_change_nothing(needs):
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_large_scores_and_nothing_to_attend_to(needs, impl):
+def test_large_scores_and_nothing_to_attend_to(impl):
     query, cache, _ = inputs((2, 3, 40, 8, 2), torch.float32)
     needs(OP, impl, query, cache)
     found = mla_decode(query * 1e4, cache, 8, torch.tensor([3, 40]), impl=impl)
@@ -93,21 +93,21 @@ def test_large_scores_and_nothing_to_attend_to(needs, impl):
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_op(needs, impl):
+def test_custom_op(impl):
     query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
     needs(OP, impl, query, cache)
     for p in (None, padding):
         opcheck(torch.ops.r1.mla_decode.default, (query, cache, 7, p, impl))
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
     needs(OP, "cpu", query, cache)
     compiled = torch.compile(lambda q, c: mla_decode(q * 2, c, 7, padding), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(query, cache), mla_decode(query * 2, cache, 7, padding))
 
 
-def test_empty_and_non_contiguous(needs):
+def test_empty_and_non_contiguous():
     query, cache, _ = inputs((2, 3, 5, 7, 3), torch.float32)
     needs(OP, "cpu", query, cache)
     assert mla_decode(query[:0], cache[:0], 7, impl="cpu").shape == (0, 3, 7)

@@ -7,7 +7,7 @@ import torch
 from torch.library import opcheck
 
 from kernels.rope import OP, rope
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
 SHAPES = [  # of x and, without their last dimension, of turns: a row each, shared by heads, by sequences, by both
     ((1, 2), (1,)), ((3, 6), (3,)), ((3, 6), ()), ((5, 3, 14), (5, 1)), ((2, 5, 8), (5,)), ((2, 3, 5, 8), (2, 1, 5)),
@@ -32,16 +32,9 @@ def forward_and_backward(turns):
     return run
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape, lead", SHAPES)
-def test_cpu_within_the_reference_s_error(needs, threads, shape, lead, dtype):
+def test_cpu_within_the_reference_s_error(threads, shape, lead, dtype):
     x, grad, turns = inputs(shape, lead, dtype)
     needs(OP, "cpu", x, turns)
     threads(3)
@@ -57,20 +50,20 @@ def test_reference_multiplies_complex_numbers():
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_op(needs, impl):
+def test_custom_op(impl):
     x, _, turns = inputs((5, 3, 8), (5, 1), torch.float32)
     needs(OP, impl, x, turns)
     opcheck(torch.ops.r1.rope.default, (x.requires_grad_(), turns, impl))
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     x, _, turns = inputs((5, 3, 8), (5, 1), torch.float32)
     needs(OP, "cpu", x, turns)
     compiled = torch.compile(lambda a, b: rope(a * 2, b), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, turns), rope(x * 2, turns))
 
 
-def test_slices_and_other_strides(needs):
+def test_slices_and_other_strides():
     """A slice of wider rows is read in place; it may begin and go on at odd places."""
     wide, _, turns = inputs((4, 3, 14), (4, 1), torch.float32)
     needs(OP, "cpu", wide, turns)
@@ -90,7 +83,7 @@ def test_slices_and_other_strides(needs):
     )
 
 
-def test_empty(needs):
+def test_empty():
     x, _, turns = inputs((4, 3, 8), (4, 1), torch.float32)
     needs(OP, "cpu", x, turns)
     assert rope(x[:0], turns[:0], impl="cpu").shape == (0, 3, 8)

@@ -8,7 +8,7 @@ from torch.library import opcheck
 
 from kernels.build import KernelUnavailable
 from kernels.selective_logprob import OP, cpu, selective_logprob
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
 # Tokens, width, vocabulary, temperature, entries of a part: one part and several, the last part shorter.
 CASES = [
@@ -37,7 +37,7 @@ def forward_and_backward(temperature, chunk):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("case", CASES)
-def test_cpu_within_the_reference_s_error(needs, case, dtype):
+def test_cpu_within_the_reference_s_error(case, dtype):
     *shape, temperature, chunk = case
     given = inputs(*shape, dtype)
     needs(OP, "cpu", *given[:2])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.library import opcheck
 
 from kernels.swiglu import OP, swiglu
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import needs, within_budget
 
 SHAPES = [(70, 1), (50, 7), (60, 128), (2, 30, 33), (700, 96)]  # the last one is shared by threads
 
@@ -29,17 +29,10 @@ def inputs(shape, dtype, weighted):
     return [t.to(dtype) for t in (gate_up, grad, *([weight] if weighted else []))]
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpu_within_the_reference_s_error(needs, threads, shape, dtype, weighted):
+def test_cpu_within_the_reference_s_error(threads, shape, dtype, weighted):
     given = inputs(shape, dtype, weighted)
     needs(OP, "cpu", given[0])
     within_budget(forward_and_backward, given, "cpu")
@@ -49,7 +42,7 @@ def test_cpu_within_the_reference_s_error(needs, threads, shape, dtype, weighted
         assert torch.equal(one, three)
 
 
-def test_far_gates_are_finite(needs):
+def test_far_gates_are_finite():
     far = torch.tensor([[-200.0, 200.0, -88.5, 88.5, 1.0, 1.0, 1.0, 1.0]])
     needs(OP, "cpu", far)
     found = forward_and_backward(far, torch.ones(1, 4), impl="cpu")
@@ -66,7 +59,7 @@ def test_reference_equals_torch():
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_op(needs, impl):
+def test_custom_op(impl):
     gate_up, _, weight = inputs((5, 8), torch.float32, True)
     needs(OP, impl, gate_up)
     gate_up.requires_grad_()
@@ -75,14 +68,14 @@ def test_custom_op(needs, impl):
     opcheck(torch.ops.r1.swiglu.default, (gate_up, weight.requires_grad_(), impl))
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     gate_up, _, weight = inputs((5, 8), torch.float32, True)
     needs(OP, "cpu", gate_up)
     compiled = torch.compile(lambda a, b: swiglu(a * 2, b), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(gate_up, weight), swiglu(gate_up * 2, weight))
 
 
-def test_empty_and_non_contiguous(needs):
+def test_empty_and_non_contiguous():
     gate_up, grad, weight = inputs((6, 5), torch.float32, True)
     needs(OP, "cpu", gate_up)
     for nothing in (gate_up[:0], gate_up[:, :0]):

@@ -7,6 +7,7 @@ import torch
 from torch.library import opcheck
 
 from kernels.top_p_sample import OP, top_p_sample
+from tests.kernels.common import needs
 
 SIZES = [1, 2, 7, 1000, 1024, 1025, 3001]  # a comparison sort up to 1,024 tokens, a radix sort above
 CUTS = [
@@ -47,7 +48,7 @@ def same(found, expected, exact):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("cut", CUTS, ids=str)
 @pytest.mark.parametrize("size", SIZES)
-def test_cpu_equals_the_full_sort(needs, size, cut, dtype):
+def test_cpu_equals_the_full_sort(size, cut, dtype):
     logits, uniform = inputs(size, dtype)
     needs(OP, "cpu", logits)
     parameters = columns(len(logits), cut)
@@ -57,7 +58,7 @@ def test_cpu_equals_the_full_sort(needs, size, cut, dtype):
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_ties_keep_the_lower_id_first(needs, impl):
+def test_ties_keep_the_lower_id_first(impl):
     logits = torch.tensor([0.0, 2.0, -0.0, 2.0, 0.0, 1.0]).repeat(64, 1)
     needs(OP, impl, logits)
     uniform = torch.arange(64) / 64
@@ -68,7 +69,7 @@ def test_ties_keep_the_lower_id_first(needs, impl):
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_without_a_cut_in_order_of_id(needs, impl):
+def test_without_a_cut_in_order_of_id(impl):
     logits = torch.tensor([[0.0, 3.0, 1.0, 2.0]]).repeat(64, 1)
     needs(OP, impl, logits)
     uniform = torch.arange(64) / 64
@@ -81,7 +82,7 @@ def test_without_a_cut_in_order_of_id(needs, impl):
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_rows_do_not_touch_each_other(needs, impl):
+def test_rows_do_not_touch_each_other(impl):
     logits, uniform = inputs(1500, torch.float32, rows=len(CUTS))
     needs(OP, impl, logits)
     default = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -95,7 +96,7 @@ def test_rows_do_not_touch_each_other(needs, impl):
             torch.testing.assert_close(a[0], b[i], rtol=0, atol=1e-6)
 
 
-def test_threads_change_nothing(needs):
+def test_threads_change_nothing():
     logits, uniform = inputs(1500, torch.float32)
     needs(OP, "cpu", logits)
     threads, found = torch.get_num_threads(), []
@@ -106,7 +107,7 @@ def test_threads_change_nothing(needs):
     assert all(torch.equal(a, b) for a, b in zip(*found))
 
 
-def test_frequencies(needs):
+def test_frequencies():
     logits = torch.randn(50, generator=torch.Generator().manual_seed(1)) * 1.5
     needs(OP, "cpu", logits[None])
     n = 20_000
@@ -126,7 +127,7 @@ def test_frequencies(needs):
     assert chi_square < 2 * int(some.sum())
 
 
-def test_masked_and_broken_rows(needs):
+def test_masked_and_broken_rows():
     logits = torch.full((3, 2000), float("-inf"))
     needs(OP, "cpu", logits)
     logits[0, 7] = logits[0, 1900] = 1.0
@@ -143,7 +144,7 @@ def test_wrong_shapes():
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
-def test_custom_op(needs, impl):
+def test_custom_op(impl):
     logits, uniform = inputs(9, torch.float32, rows=3)
     needs(OP, impl, logits)
     given = columns(3, {"temperature": 0.7, "top_p": 0.9})
@@ -153,7 +154,7 @@ def test_custom_op(needs, impl):
     )
 
 
-def test_compiles_as_one_graph(needs):
+def test_compiles_as_one_graph():
     logits, uniform = inputs(9, torch.float32, rows=3)
     needs(OP, "cpu", logits)
     given = columns(3, {"top_p": 0.9})
@@ -162,7 +163,7 @@ def test_compiles_as_one_graph(needs):
         torch.testing.assert_close(a, b)
 
 
-def test_empty_and_non_contiguous(needs):
+def test_empty_and_non_contiguous():
     logits, uniform = inputs(33, torch.float32, rows=5)
     needs(OP, "cpu", logits)
     assert [t.shape for t in top_p_sample(logits[:0], uniform[:0], impl="cpu")] == [(0,)] * 3

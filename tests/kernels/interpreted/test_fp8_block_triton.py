@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.fp8_block import dequantise, quantise
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import within_budget
 from tests.kernels.test_fp8_block import linear_and_gradients, matrix, same_bits
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.mla_decode import mla_decode, triton
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import within_budget
 from tests.kernels.test_mla_decode import inputs
 
 

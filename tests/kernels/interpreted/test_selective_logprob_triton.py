@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.selective_logprob import triton
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import within_budget
 from tests.kernels.test_selective_logprob import CASES, forward_and_backward, inputs
 
 

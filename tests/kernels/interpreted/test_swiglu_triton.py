@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.swiglu import triton
-from tests.kernels.conftest import within_budget
+from tests.kernels.common import within_budget
 from tests.kernels.test_swiglu import forward_and_backward, inputs
 
 
