@@ -25,11 +25,10 @@ class PolicyOutput:
 
 
 class Decoder(Protocol):
-    """A policy that continues rows token by token, with a cache. Rows of a decoder share their steps."""
+    """A policy that continues rows token by token, with a cache. Rows of a wave share their steps."""
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Starts with the weights as they are now (a sibling, with those of its origin): reads the prompts, returns
-        logits [P, V]."""
+        """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
 
     def repeat(self, counts: Sequence[int]) -> None:
         """Makes `counts[i]` rows out of prompt i, in order, all sharing what was read."""
@@ -39,12 +38,6 @@ class Decoder(Protocol):
 
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these, int64 [R'] ascending."""
-
-    def sibling(self) -> Decoder:
-        """A decoder without rows that shares the weights as this one has arranged them."""
-
-    def join(self, other: Decoder) -> None:
-        """Takes over the rows of a sibling, after its own."""
 
 
 class Policy(Protocol):

@@ -77,29 +77,12 @@ class RowCache:
         self.keep(torch.repeat_interleave(torch.tensor(counts, device=self.padding.device)))
 
     def keep(self, rows: Tensor) -> None:
-        """Keeps these rows, int64 [R'], in that order; columns that none of them uses are given back."""
-        self.padding = self.padding[rows]
-        unused = int(self.padding.min()) if len(rows) else 0
+        """Keeps these rows, int64 [R'], in that order."""
         for i, layer in enumerate(self.layers):
             kept = layer.new_empty(len(rows), *layer.shape[1:])
-            kept[:, : self.length - unused] = layer[rows, unused : self.length]
+            kept[:, : self.length] = layer[rows, : self.length]
             self.layers[i] = kept
-        self.length -= unused
-        self.padding = self.padding - unused
-        self._hide_padding()
-
-    def join(self, other: RowCache) -> None:
-        """Takes over the rows of another cache, after its own."""
-        length = max(self.length, other.length)
-        own, more = length - self.length, length - other.length
-        self.capacity = length + _GROWTH
-        for i, (mine, theirs) in enumerate(zip(self.layers, other.layers, strict=True)):
-            both = mine.new_zeros(len(mine) + len(theirs), self.capacity, *mine.shape[2:])
-            both[: len(mine), own:length] = mine[:, : self.length]
-            both[len(mine) :, more:length] = theirs[:, : other.length]
-            self.layers[i] = both
-        self.padding = torch.cat([self.padding + own, other.padding + more])
-        self.length = length
+        self.padding = self.padding[rows]
         self._hide_padding()
 
     def _hide_padding(self) -> None:

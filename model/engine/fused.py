@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -85,19 +86,15 @@ class FusedDecoder(LatentDecoder):
         super().__init__(policy)
         v3_decode.load()
 
-    def arrange(self) -> None:
-        """Takes the weights as they are now."""
-        super().arrange()
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
+        logits = super().prefill(prompts)
         policy, model = self.policy, self.policy.model
         layers = [self._weights(i) for i in range(len(self.layers))]
         self._kernel = Step(
             _shape(policy), model.embed_tokens.weight, model.norm.weight, policy.lm_head_weight, layers
         )
-
-    def share(self, origin: Self) -> None:
-        """Takes the weights as another decoder has arranged them."""
-        super().share(origin)
-        self._kernel = origin._kernel
+        return logits
 
     def step(self, tokens: Tensor) -> Tensor:
         """Reads one token for every row, int64 [R]; returns the logits of the next [R, V]."""

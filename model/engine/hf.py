@@ -22,7 +22,7 @@ class HFDecoder:
         self.policy = policy
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Starts with the weights as they are now: reads the prompts, returns logits [P, V]."""
+        """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
         self.cache = RowCache(prompts, self.policy.device)
         packed = self.cache.prompts
         attend = PackedPlan(packed)
@@ -41,14 +41,6 @@ class HFDecoder:
     def keep(self, rows: Tensor) -> None:
         """Drops all rows but these, int64 [R'] ascending."""
         self.cache.keep(rows)
-
-    def sibling(self) -> HFDecoder:
-        """A decoder without rows over the same weights."""
-        return HFDecoder(self.policy)
-
-    def join(self, other: HFDecoder) -> None:
-        """Takes over the rows of a sibling, after its own."""
-        self.cache.join(other.cache)
 
     def step(self, tokens: Tensor) -> Tensor:
         """Reads one token for every row, int64 [R]; returns the logits of the next [R, V]."""

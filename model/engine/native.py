@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -72,36 +72,12 @@ class LatentDecoder:
         self.policy = policy
         self.config = policy.config
         self.layers = policy.model.main_layers
-        self._origin: LatentDecoder | None = None
-
-    def sibling(self) -> Self:
-        """A decoder without rows that shares the weights as this one has arranged them."""
-        other = type(self)(self.policy)
-        other._origin = self
-        return other
-
-    def join(self, other: Self) -> None:
-        """Takes over the rows of a sibling, after its own."""
-        self.cache.join(other.cache)
-        self.turns = self._turns()
-
-    def arrange(self) -> None:
-        """Takes the weights as they are now."""
-        self.absorbed = [Absorbed.of(layer.self_attn) for layer in self.layers]
-
-    def share(self, origin: Self) -> None:
-        """Takes the weights as another decoder has arranged them."""
-        self.absorbed = origin.absorbed
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Starts with the weights as they are now (a sibling, with those of its origin): reads the prompts, returns
-        logits [P, V]."""
+        """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
         model = self.policy.model
         self.cache = RowCache(prompts, self.policy.device)
-        if self._origin is None:
-            self.arrange()
-        else:
-            self.share(self._origin)
+        self.absorbed = [Absorbed.of(layer.self_attn) for layer in self.layers]
         packed = self.cache.prompts
         x = model.embed_tokens(packed.token_ids)
         self.turns = self._turns()
