@@ -47,8 +47,10 @@ class EnvConfig:
 
     def __post_init__(self) -> None:
         for probe in self.probes:
-            if set(probe) != {"prompt", "answer"}:
-                raise ConfigError(f"env.probes: {dict(probe)} must have exactly 'prompt' and 'answer'")
+            if not {"prompt", "answer"} <= set(probe) <= {"prompt", "answer", "remark"}:
+                raise ConfigError(
+                    f"env.probes: {dict(probe)} must have 'prompt' and 'answer', and may have 'remark'"
+                )
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments for `r1env.make(id, **kwargs)`."""
@@ -81,11 +83,17 @@ class ModelConfig:
     name: str
     path: str | None = None
     dtype: str = "float32"
+    mtp: int = 0
     warmup: list[str] = field(default_factory=list)
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         _one_of("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        _at_least("model.mtp", self.mtp, 0)
+        if self.mtp and (self.name != "tiny" or self.path is not None):
+            raise ConfigError(
+                f"model.mtp={self.mtp}: is for a fresh model=tiny; a checkpoint says for itself what modules it has"
+            )
 
 
 @dataclass
@@ -249,6 +257,7 @@ class SFTAgentConfig:
     betas: list[float]
     weight_decay: float
     grad_clip: float
+    mtp_weight: float
     micro_tokens: int
     grade_workers: int
     grade_deadline_s: float
@@ -258,7 +267,7 @@ class SFTAgentConfig:
             _at_least(f"agent.{key}", getattr(self, key), 1)
         for key in ("lr", "grad_clip", "grade_deadline_s"):
             _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
-        for key in ("lr_final", "warmup_steps", "weight_decay"):
+        for key in ("lr_final", "warmup_steps", "weight_decay", "mtp_weight"):
             _at_least(f"agent.{key}", getattr(self, key), 0)
 
 

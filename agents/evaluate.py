@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
-from agents.rollout import play
+from agents.rollout import encode, play
+from model import mtp
 from model.engine import Engine, SamplingParams
+from model.packed import Packed
 from r1env import GradingPool, ReasoningEnv, prompts, stats
 from r1env.errors import DataError
 from r1env.types import Rollout, Task
@@ -67,6 +70,24 @@ class Evaluator:
         params = SamplingParams(max_new_tokens=self.max_new_tokens, temperature=0.0, n=1)
         groups = play(tasks, self, params, seed=self.seed)[0] if tasks else []
         return [{"text": r.completion.text, "verdict": r.grade.verdict} for (r,) in groups]
+
+
+def draft_acceptance(evaluator: Evaluator, policy: Any, tasks: Sequence[Task]) -> dict[str, float]:
+    """How often the first multi-token-prediction module would draft the policy's own next token.
+
+    Returns:
+        `sampled`, the probability that a draft is accepted at temperature 1, and `greedy`, the share of tokens whose
+        greedy draft is the policy's greedy choice: over one completion of each task.
+    """
+    params = SamplingParams(max_new_tokens=evaluator.max_new_tokens)
+    prompt_ids = encode(evaluator.tokenizer, tasks, evaluator.prompt)
+    samples = evaluator.engine.sample(prompt_ids, params, seed=evaluator.seed)
+    groups = [(ids, [c.token_ids]) for ids, (c,) in zip(prompt_ids, samples, strict=True)]
+    packed = Packed.from_groups(groups, device=policy.device)
+    among = torch.zeros(len(packed.token_ids), dtype=torch.bool, device=policy.device)
+    among[packed.completion_places] = True
+    sampled, greedy = mtp.acceptance(policy, packed, among=among)
+    return {"sampled": sampled, "greedy": greedy}
 
 
 def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Measurement:
         generated = env.num_tasks("test") is None
         levels = cfg.env.eval_levels if generated else []
         self._levels = {level: held_out(env, cfg.eval.n_level, level=level) for level in levels}
-        self._questions = [p["prompt"] for p in cfg.env.probes]
+        self._questions = cfg.env.probes
         self._probes = [env.ask(p["prompt"], p["answer"]) for p in cfg.env.probes]
 
     def full(self, when: str) -> dict[str, Any]:
@@ -64,6 +64,9 @@ class Measurement:
                 level: {"before": before["by_level"][level], "after": after["by_level"][level]}
                 for level in self._levels
             },
-            "probe": [{"prompt": p, "before": b, "after": a} for p, b, a in probes],
+            "probe": [
+                {"prompt": p["prompt"], "remark": p.get("remark"), "before": b, "after": a}
+                for p, b, a in probes
+            ],
             "note": note,
         }

@@ -168,6 +168,15 @@ CASES: dict[str, tuple[Callable[[World], int], str]] = {
         lambda w: w.grpo("device=cuda") if not torch.cuda.is_available() else w.grpo("device=cuda:99"),
         "device=c",
     ),
+    # multi-token prediction
+    "modules for a policy that has its own": (
+        lambda w: w.grpo("model.mtp=1", f"model.path={w.base}"),
+        "model.mtp=1",
+    ),
+    "multi-token prediction without a module": (
+        lambda w: sft(*FAST_SFT, "agent.mtp_weight=0.3", f"run.dir={w.run}"),
+        "model.mtp=1",
+    ),
     # supervised data
     "demonstrations missing": (
         lambda w: sft(*FAST_SFT, "data=file", "data.source=nope.jsonl", f"run.dir={w.run}"),

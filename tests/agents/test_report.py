@@ -103,6 +103,7 @@ def manifest_for() -> dict:
             "probe": [
                 {
                     "prompt": "2 + 3 * 4",
+                    "remark": f"Not among what was trained. {NASTY[1]}",
                     "before": {"text": "<answer>20</answer>", "verdict": "wrong"},
                     "after": {
                         "text": "<think>3 * 4 = 12\n2 + 12 = 14</think><answer>14</answer>",
