@@ -93,7 +93,8 @@ def test_transformers_agrees(trained, ours):
 @pytest.mark.vllm
 def test_vllm_agrees(trained, ours, monkeypatch):
     # Small latents run on a CPU only without vLLM's MLA kernels; its rotary kernel turns V3's queries wrongly there.
-    for name, value in {"VLLM_MLA_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}.items():
+    settings = {"VLLM_MLA_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     from vllm import LLM, SamplingParams
 
