@@ -114,5 +114,7 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
         "n": len(rollouts),
-        "correct_by_task": {g[0].task.id: sum(s) for g, s in zip(rollouts, scored, strict=True)},
+        "pass_by_task": {
+            g[0].task.id: float(np.mean(s)) if s else None for g, s in zip(rollouts, scored, strict=True)
+        },
     }

@@ -59,7 +59,9 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
             "model=tiny model.mtp=1 makes one that has, agent.mtp_weight=0 trains this one"
         )
     optimizer = optim.adamw(p.policy, agent)
-    resumed = run.resume(p.policy, optimizer)
+    resumed = run.resume(
+        p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, cfg.data.source, cfg.model.path)
+    )
     logger = loggers.build(run)
     tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
     traces = _traces(cfg, p)
@@ -87,7 +89,7 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     if tasks:
         metrics["before"] = run.notes["before"]
         metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
-    run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.data.source, cfg.model.path))
+    run.finish(p.policy, p.tokenizer, metrics)
     logger.close()
 
 
@@ -161,4 +163,4 @@ def _evaluate(p: Parts, tasks: list, k: int, name: str, *, version: int) -> dict
 
 
 if __name__ == "__main__":
-    cli.main("sft", SFTConfig, lambda cfg: print(train(cfg)))
+    cli.main("sft", SFTConfig, lambda cfg: cli.tell(train(cfg)))
