@@ -262,9 +262,10 @@ def test_ctrl_c_reaches_the_parent_and_leaves_no_worker(tmp_path):
         env={**os.environ, "TOY_ASLEEP": str(asleep)},
     )
     pids = [int(pid) for pid in parent.stdout.readline().split()]
-    # Not by the clock: Python loses an interrupt that falls into an import's own callbacks, and a loaded machine may
-    # still be importing. Once the worker sleeps, its parent waits for it.
+    # Python loses an interrupt that falls into a callback of an import or of the garbage collector. Once the worker
+    # sleeps, its parent is about to wait for it, and soon does nothing else.
     assert wait_until(asleep.exists, 30)
+    time.sleep(1)
     os.killpg(parent.pid, signal.SIGINT)
     _, errors = parent.communicate(timeout=20)
     assert errors.strip().endswith("KeyboardInterrupt") and errors.count("Traceback") == 1
