@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from r1env.errors import ConfigError, R1Error, nearest
+from r1env.errors import ConfigError, R1Error, RunError, nearest
 
 CONFIG_PATH = "pkg://conf"
 INTERRUPTED = 130
@@ -50,11 +50,20 @@ def main(command: str, schema: type[C], run: Callable[[C], Any]) -> None:
     def task(composed: DictConfig) -> None:
         guarded(lambda: run(checked(composed, schema)))
 
+    guarded(_check_directory)
     if not flags:  # Hydra reports composition errors over many lines: find them first, say them in one
         guarded(lambda: checked(compose(command, overrides), schema))
-    elif not {"--help", "-h", "--info", "-i"} & set(flags):
-        guarded(lambda: compose(command, [o for o in overrides if "=" in o or o.startswith("~")]) and None)
+    elif not {"--help", "-h", "--info", "-i", "-m", "--multirun"} & set(flags):
+        settings = [o for o in overrides if "=" in o or o.startswith("~")]
+        guarded(lambda: checked(compose(command, settings), schema, complete=False))
     task()
+
+
+def _check_directory() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise RunError("the current directory does not exist any more; cd to one that does") from error
 
 
 def guarded(action: Callable[[], Any]) -> Any:
@@ -67,6 +76,19 @@ def guarded(action: Callable[[], Any]) -> Any:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def tell(line: object) -> None:
+    """Prints a line on stdout.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries once more at the end
+        raise RunError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def compose(command: str, overrides: list[str]) -> DictConfig:
@@ -87,18 +109,25 @@ def compose(command: str, overrides: list[str]) -> DictConfig:
         GlobalHydra.instance().hydra = running
 
 
-def checked(composed: DictConfig, schema: type[C]) -> C:
+def checked(composed: DictConfig, schema: type[C], *, complete: bool = True) -> C:
     """The composed configuration as an instance of its schema.
+
+    Args:
+        composed: As Hydra made it.
+        schema: The dataclass.
+        complete: Whether a value that must be given and is not (`???`) is an error; else it is not looked at further.
 
     Raises:
         ConfigError: for an unknown key, a missing or mistyped value, or one out of bounds.
     """
-    values = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
-    if missing := sorted(OmegaConf.missing_keys(values)):
-        raise ConfigError(f"{missing[0]} must be given: add {missing[0]}=VALUE")
     try:
+        values = OmegaConf.masked_copy(composed, [str(k) for k in composed if k != "hydra"])
+        missing = sorted(OmegaConf.missing_keys(values))
+        if missing and complete:
+            raise ConfigError(f"{missing[0]} must be given: add {missing[0]}=VALUE")
+        OmegaConf.resolve(values)
         merged = OmegaConf.merge(OmegaConf.structured(schema), values)
-        return cast(C, OmegaConf.to_object(merged))
+        return cast(C, merged if missing else OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         known = _keys(OmegaConf.structured(schema))

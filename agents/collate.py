@@ -42,6 +42,8 @@ class Batch:
     """int64 [M]: index into the N tokens of the one whose hidden state predicts the target."""
     targets: Tensor
     """int64 [M]: trained token ids."""
+    trained: Tensor
+    """bool [N]: the tokens that are trained on."""
     advantages: Tensor
     """float32 [M]."""
     engine_logprobs: Tensor
@@ -114,10 +116,13 @@ def _batch(groups: Sequence[Sequence[Sample]], device: torch.device | str) -> Ba
     advantages = [s.advantage for s in sequences for trained in s.trained if trained]
     sampled = [p for s in sequences for p in s.engine_logprobs]
     kept = torch.tensor(flags, device=device)
+    all_trained = torch.zeros(len(packed.token_ids), dtype=torch.bool, device=device)
+    all_trained[packed.completion_places[kept]] = True
     return Batch(
         packed=packed,
         predict=predict[kept],
         targets=targets[kept],
+        trained=all_trained,
         advantages=torch.tensor(advantages, dtype=torch.float32, device=device),
         engine_logprobs=torch.tensor(sampled, dtype=torch.float32, device=device),
     )

@@ -6,6 +6,7 @@ value of the wrong type is an error before anything starts. What a value means i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,20 @@ def _one_of(key: str, value: str, valid: tuple[str, ...]) -> None:
 
 
 def _at_least(key: str, value: float | None, bound: float, *, above: bool = False) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ConfigError(f"{key}={value}: must be a finite number")
     if value is not None and (value <= bound if above else value < bound):
         raise ConfigError(f"{key}={value}: must be {'above' if above else 'at least'} {bound:g}")
+
+
+def _at_most(key: str, value: float | None, bound: float) -> None:
+    if value is not None and value > bound:
+        raise ConfigError(f"{key}={value}: must be at most {bound:g}")
+
+
+def _check_betas(betas: list[float]) -> None:
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise ConfigError(f"agent.betas={betas}: must be two numbers from 0 up to, but not, 1")
 
 
 @dataclass
@@ -46,9 +59,14 @@ class EnvConfig:
     args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        levels = self.level if isinstance(self.level, list) else [self.level]
+        if not all(level is None or isinstance(level, str) for level in levels):
+            raise ConfigError(f"env.level={self.level}: must be a level's name, or a list of names")
         for probe in self.probes:
-            if set(probe) != {"prompt", "answer"}:
-                raise ConfigError(f"env.probes: {dict(probe)} must have exactly 'prompt' and 'answer'")
+            if not {"prompt", "answer"} <= set(probe) <= {"prompt", "answer", "remark"}:
+                raise ConfigError(
+                    f"env.probes: {dict(probe)} must have 'prompt' and 'answer', and may have 'remark'"
+                )
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments for `r1env.make(id, **kwargs)`."""
@@ -81,11 +99,19 @@ class ModelConfig:
     name: str
     path: str | None = None
     dtype: str = "float32"
+    mtp: int = 0
     warmup: list[str] = field(default_factory=list)
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         _one_of("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        if self.path == "":
+            raise ConfigError("model.path is empty: give a directory or a hub name, or leave it out")
+        _at_least("model.mtp", self.mtp, 0)
+        if self.mtp and (self.name != "tiny" or self.path is not None):
+            raise ConfigError(
+                f"model.mtp={self.mtp}: is for a fresh model=tiny; a checkpoint says for itself what modules it has"
+            )
 
 
 @dataclass
@@ -174,8 +200,10 @@ class GRPOAgentConfig:
         for key in ("steps", "prompts", "max_new_tokens", "minibatches", "micro_tokens", "grade_workers"):
             _at_least(f"agent.{key}", getattr(self, key), 1)
         _at_least("agent.group", self.group, 2)
-        for key in ("temperature", "lr", "grade_deadline_s", "grad_clip"):
+        for key in ("lr", "grade_deadline_s", "grad_clip"):
             _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
+        _at_least("agent.temperature", self.temperature, 0.01)
+        _check_betas(self.betas)
         for key in ("warmup_steps", "weight_decay", "advantage_eps", "clip_low", "clip_high", "kl_coef"):
             _at_least(f"agent.{key}", getattr(self, key), 0)
         _at_least("agent.min_new_tokens", self.min_new_tokens, 0)
@@ -249,6 +277,7 @@ class SFTAgentConfig:
     betas: list[float]
     weight_decay: float
     grad_clip: float
+    mtp_weight: float
     micro_tokens: int
     grade_workers: int
     grade_deadline_s: float
@@ -258,7 +287,8 @@ class SFTAgentConfig:
             _at_least(f"agent.{key}", getattr(self, key), 1)
         for key in ("lr", "grad_clip", "grade_deadline_s"):
             _at_least(f"agent.{key}", getattr(self, key), 0, above=True)
-        for key in ("lr_final", "warmup_steps", "weight_decay"):
+        _check_betas(self.betas)
+        for key in ("lr_final", "warmup_steps", "weight_decay", "mtp_weight"):
             _at_least(f"agent.{key}", getattr(self, key), 0)
 
 
@@ -317,6 +347,8 @@ class SFTConfig:
 
 def _check_common(cfg: GRPOConfig | SFTConfig) -> None:
     _at_least("seed", cfg.seed, 0)
+    _at_most("seed", cfg.seed, 2**32 - 1)
     _at_least("threads", cfg.threads, 1)
+    _at_most("threads", cfg.threads, 1024)
     if cfg.device not in ("auto", "cpu") and not cfg.device.startswith("cuda"):
         raise ConfigError(f"device={cfg.device}: valid are auto, cpu, cuda and cuda:N")

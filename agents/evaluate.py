@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
-from agents.rollout import play
+from agents.rollout import encode, play
+from model import mtp
 from model.engine import Engine, SamplingParams
+from model.packed import Packed
 from r1env import GradingPool, ReasoningEnv, prompts, stats
 from r1env.errors import DataError
 from r1env.types import Rollout, Task
@@ -69,6 +72,24 @@ class Evaluator:
         return [{"text": r.completion.text, "verdict": r.grade.verdict} for (r,) in groups]
 
 
+def draft_acceptance(evaluator: Evaluator, policy: Any, tasks: Sequence[Task]) -> dict[str, float]:
+    """How often the first multi-token-prediction module would draft the policy's own next token.
+
+    Returns:
+        `sampled`, the probability that a draft is accepted at temperature 1, and `greedy`, the share of tokens whose
+        greedy draft is the policy's greedy choice: over one completion of each task.
+    """
+    params = SamplingParams(max_new_tokens=evaluator.max_new_tokens)
+    prompt_ids = encode(evaluator.tokenizer, tasks, evaluator.prompt)
+    samples = evaluator.engine.sample(prompt_ids, params, seed=evaluator.seed)
+    groups = [(ids, [c.token_ids]) for ids, (c,) in zip(prompt_ids, samples, strict=True)]
+    packed = Packed.from_groups(groups, device=policy.device)
+    among = torch.zeros(len(packed.token_ids), dtype=torch.bool, device=policy.device)
+    among[packed.completion_places] = True
+    sampled, greedy = mtp.acceptance(policy, packed, among=among)
+    return {"sampled": sampled, "greedy": greedy}
+
+
 def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     """`{pass_at_1, pass_at_1_ci95, pass_at_k, k, format, mean_tokens, n, …}` of rollouts [n][k].
 
@@ -93,5 +114,7 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
         "n": len(rollouts),
-        "correct_by_task": {g[0].task.id: sum(s) for g, s in zip(rollouts, scored, strict=True)},
+        "pass_by_task": {
+            g[0].task.id: float(np.mean(s)) if s else None for g, s in zip(rollouts, scored, strict=True)
+        },
     }

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents import cli
-from agents.config import GRPOConfig
+from agents.config import GRPOConfig, ModelConfig
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     agent, started = cfg.agent, time.perf_counter()
     optimizer = optim.adamw(p.policy, agent)
     reference = _reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
-    resumed = run.resume(p.policy, optimizer)
+    resumed = run.resume(p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, _base(cfg).path))
     p.engine.load_weights(p.policy, run.step)
     logger = loggers.build(run)
     measurement = Measurement(cfg, p.env, p.evaluator)
@@ -123,7 +123,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     metrics = measurement.metrics(run.notes["before"], measurement.full("after training"), note=_note(cfg))
     metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
     metrics["seconds_this_process"] = time.perf_counter() - started
-    run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.model.path))
+    run.finish(p.policy, p.tokenizer, metrics)
     logger.close()
 
 
@@ -217,15 +217,28 @@ def _logprobs(policy: Any, batch: Batch, temperature: float) -> torch.Tensor:
 def _policy(cfg: GRPOConfig, device: torch.device) -> tuple[Any, Any]:
     from agents.setup import load_policy
 
-    if cfg.model.name == "tiny" and cfg.model.path is None:
+    if _is_warmed_up(cfg):
         from agents.warmup import ensure_base
 
-        return load_policy(dataclasses.replace(cfg.model, path=str(ensure_base(cfg))), device, cfg.seed)
-    return load_policy(cfg.model, device, cfg.seed)
+        ensure_base(cfg)
+    return load_policy(_base(cfg), device, cfg.seed)
+
+
+def _base(cfg: GRPOConfig) -> ModelConfig:
+    """The policy that training starts from."""
+    if not _is_warmed_up(cfg):
+        return cfg.model
+    from agents.warmup import base_dir
+
+    return dataclasses.replace(cfg.model, path=str(base_dir(cfg)))
+
+
+def _is_warmed_up(cfg: GRPOConfig) -> bool:
+    return cfg.model.name == "tiny" and cfg.model.path is None
 
 
 def _note(cfg: GRPOConfig) -> str:
-    if cfg.model.name == "tiny" and cfg.model.path is None:
+    if _is_warmed_up(cfg):
         from agents import warmup
 
         return warmup.note(warmup.warmup_config(cfg))
@@ -233,4 +246,4 @@ def _note(cfg: GRPOConfig) -> str:
 
 
 if __name__ == "__main__":
-    cli.main("grpo", GRPOConfig, lambda cfg: print(train(cfg)))
+    cli.main("grpo", GRPOConfig, lambda cfg: cli.tell(train(cfg)))

@@ -19,7 +19,7 @@ class Measurement:
         generated = env.num_tasks("test") is None
         levels = cfg.env.eval_levels if generated else []
         self._levels = {level: held_out(env, cfg.eval.n_level, level=level) for level in levels}
-        self._questions = [p["prompt"] for p in cfg.env.probes]
+        self._questions = cfg.env.probes
         self._probes = [env.ask(p["prompt"], p["answer"]) for p in cfg.env.probes]
 
     def full(self, when: str) -> dict[str, Any]:
@@ -44,26 +44,27 @@ class Measurement:
     @staticmethod
     def brief(metrics: dict[str, Any]) -> dict[str, Any]:
         """Without the counts by task."""
-        return {k: v for k, v in metrics.items() if k != "correct_by_task"}
+        return {k: v for k, v in metrics.items() if k != "pass_by_task"}
 
     def metrics(self, before: dict[str, Any], after: dict[str, Any], *, note: str) -> dict[str, Any]:
         """What the manifest reports, from `full` before and after."""
         first, last = before["held_out"], after["held_out"]
-        ids = list(first["correct_by_task"])
-        change = stats.paired_diff_ci95(
-            [first["correct_by_task"][i] / self._cfg.k for i in ids],
-            [last["correct_by_task"][i] / self._cfg.k for i in ids],
-        )
+        earlier, later = first["pass_by_task"], last["pass_by_task"]
+        ids = [i for i in earlier if earlier[i] is not None and later[i] is not None]  # unscorable is not wrong
+        change = stats.paired_diff_ci95([earlier[i] for i in ids], [later[i] for i in ids]) if ids else None
         probes = zip(self._questions, before["probes"], after["probes"], strict=True)
         return {
             "before": first,
             "after": last,
-            "change": change.mean,
-            "change_ci95": [change.low, change.high],
+            "change": change.mean if change else None,
+            "change_ci95": [change.low, change.high] if change else None,
             "by_level": {
                 level: {"before": before["by_level"][level], "after": after["by_level"][level]}
                 for level in self._levels
             },
-            "probe": [{"prompt": p, "before": b, "after": a} for p, b, a in probes],
+            "probe": [
+                {"prompt": p["prompt"], "remark": p.get("remark"), "before": b, "after": a}
+                for p, b, a in probes
+            ],
             "note": note,
         }

@@ -283,6 +283,7 @@ function probe() {
           { class: "question", dir: "auto" },
           typeof item.prompt === "string" ? item.prompt : promptView(item.prompt),
         ),
+        item.remark && h("p", { class: "lead", dir: "auto" }, item.remark),
         h("div", { class: "sides" }, side("Before", item.before), side("After", item.after)),
       ),
     ),

@@ -30,6 +30,8 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from r1env import records
 from r1env.errors import CheckpointError, ConfigError, R1Error, RunError
@@ -39,6 +41,10 @@ class Interrupted(R1Error, KeyboardInterrupt):
     """SIGINT or SIGTERM reached a run that has saved its work."""
 
     exit_code = 130
+
+
+class Busy(RunError):
+    """Another process is working in the run directory."""
 
 
 def cache_dir() -> Path:
@@ -57,6 +63,7 @@ class Run:
         finished: a manifest is present: there is nothing left to do.
         step: the first step that is still to be done.
         notes: small JSON-able facts carried across a resume (evaluations before training, counters).
+        inputs: path → sha256 of what the run is made from.
 
     Raises:
         RunError: the directory cannot be written, another process works in it, or its state is damaged.
@@ -67,10 +74,11 @@ class Run:
         self.path, self.config = path, config
         self.step = 0
         self.notes: dict[str, Any] = {}
+        self.inputs: dict[str, str] = {}
         self._stop_requested = False
         self._started = time.time()
-        self._is_new = not path.exists()
         try:
+            self._is_new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
             self._lock = open(path / ".lock", "w")  # noqa: SIM115 (held for the life of the run)
         except OSError as error:
@@ -80,16 +88,17 @@ class Run:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(
+            raise Busy(
                 f"another process is working in {path}; wait for it, or choose another run.dir"
             ) from error
         self._check_config()
-        self.finished = (path / "manifest.json").exists()
+        self.finished = (path / records.MANIFEST).exists() and bool(records.Manifest.read(path))
         self.metrics = records.Jsonl(path / "metrics.jsonl")
         self.rollouts = records.Jsonl(path / "rollouts.jsonl")
         if not self.finished:
             for leftover in [*path.glob(".tmp-*"), *path.glob("state/.tmp-*")]:
                 shutil.rmtree(leftover, ignore_errors=True)
+                leftover.unlink(missing_ok=True)
 
     @classmethod
     def open(cls, command: str, config: Any) -> Run:
@@ -108,10 +117,18 @@ class Run:
         file = self.path / "config.yaml"
         mine = _comparable(dataclasses.asdict(self.config))
         if not file.exists():
+            if any(self.path.glob("state/step-*")):
+                raise RunError(f"{file} is missing: restore it, or choose another run.dir")
             with _writing(self.path):
                 records.write_atomic(file, OmegaConf.to_yaml(OmegaConf.structured(self.config)))
             return
-        theirs = _comparable(OmegaConf.to_container(OmegaConf.load(file)))
+        try:
+            loaded = OmegaConf.to_container(OmegaConf.load(file))
+            if not isinstance(loaded, dict) or not {"env", "model", "agent"} <= set(loaded):
+                raise ValueError("it is no configuration")
+            theirs = _comparable(loaded)
+        except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+            raise RunError(f"{file} is damaged: restore it, or choose another run.dir") from error
         changed = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
         if changed:
             some = ", ".join(f"{k} ({theirs.get(k)} there, {mine.get(k)} now)" for k in changed[:3])
@@ -126,42 +143,58 @@ class Run:
         """Store all that the steps from `step` on depend on, then drop the previous save."""
         self.step = step
         final = self.path / "state" / f"step-{step:06d}"
+        if final.exists():  # whole, as it was renamed into place; taking it away first could lose everything
+            return
         partial = self.path / "state" / f".tmp-{step:06d}"
         with _writing(self.path, partial):
             partial.mkdir(parents=True, exist_ok=True)
             _store(policy.trainable_state(), partial / "policy.pt")
             _store(optimizer.state_dict(), partial / "optimizer.pt")
             files = {f.name: records.sha256_file(f) for f in sorted(partial.iterdir())}
-            state = {"step": step, "notes": self.notes, "files": files}
+            state = {"step": step, "notes": self.notes, "inputs": self.inputs, "files": files}
             records.write_json_atomic(partial / "state.json", state)
-            if final.exists():
-                shutil.rmtree(final)
             os.replace(partial, final)
         for old in (self.path / "state").glob("step-*"):
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def resume(self, policy: Any, optimizer: torch.optim.Optimizer) -> bool:
+    def resume(self, policy: Any, optimizer: torch.optim.Optimizer, inputs: Mapping[str, str]) -> bool:
         """Load the last save, if there is one, and drop the log rows after it.
 
+        Args:
+            policy: gets the saved weights.
+            optimizer: gets the saved state.
+            inputs: path → sha256 of what the run is made from; a resumed run must be made from the same.
+
         Raises:
-            RunError: naming the file that is missing or damaged.
+            RunError: naming the file that is missing, damaged, or another than when the run began.
         """
-        saves = sorted((self.path / "state").glob("step-*"))
+        saves = sorted(p for p in (self.path / "state").glob("step-*") if p.name[5:].isdigit())
+        self.inputs = dict(inputs)
         if saves:
             files = self._verified(saves[-1])
+            if changed := sorted(k for k in {*inputs, *self.inputs} if inputs.get(k) != self.inputs.get(k)):
+                raise RunError(
+                    f"{changed[0]} is not what it was when the run in {self.path} began; restore it, or choose "
+                    "another run.dir"
+                )
             policy.load_trainable_state(torch.load(files / "policy.pt", weights_only=True))
             optimizer.load_state_dict(torch.load(files / "optimizer.pt", weights_only=True))
         for log in (self.metrics, self.rollouts):
-            log.truncate_to(lambda row: bool(saves) and row["step"] <= self.step)
+            try:
+                log.truncate_to(lambda row: bool(saves) and row["step"] <= self.step)
+            except (KeyError, TypeError) as error:
+                raise RunError(f"{log.path} holds a row without a step: it is damaged; restore it") from error
         return bool(saves)
 
     def _verified(self, save: Path) -> Path:
         advice = f"delete {save} to start this run anew, or restore the file"
         try:
             state = json.loads((save / "state.json").read_text())
-            self.step, self.notes = int(state["step"]), state["notes"]
-            hashes = state["files"]
+            self.step, self.notes = int(state["step"]), dict(state["notes"])
+            self.inputs, hashes = dict(state["inputs"]), dict(state["files"])
+            if self.step != int(save.name[5:]) or not {"policy.pt", "optimizer.pt"} <= set(hashes):
+                raise ValueError("it is not what was saved")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{save / 'state.json'} is missing or damaged; {advice}") from error
         for name, expected in hashes.items():
@@ -180,16 +213,13 @@ class Run:
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def finish(
-        self, policy: Any, tokenizer: Any, metrics: Mapping[str, Any], inputs: Mapping[str, str]
-    ) -> None:
+    def finish(self, policy: Any, tokenizer: Any, metrics: Mapping[str, Any]) -> None:
         """Write checkpoint/, report.html and, last, manifest.json.
 
         Args:
             policy: the trained policy.
             tokenizer: its tokenizer, saved beside it.
             metrics: what `manifest.json` reports.
-            inputs: path → sha256 of what the run was made from.
         """
         import model
         from agents.report import write_report
@@ -207,7 +237,7 @@ class Run:
                 if f.is_file()
             }
             manifest = records.Manifest(
-                inputs=dict(inputs),
+                inputs=self.inputs,
                 outputs=outputs,
                 config_sha256=records.sha256_file(self.path / "config.yaml"),
                 seed=self.config.seed,

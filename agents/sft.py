@@ -2,8 +2,10 @@
 
     python -m agents.sft env=math                                the tiny policy on worked arithmetic
     python -m agents.sft model=smollm2 data=file data.source=F   a pretrained model on demonstrations
+    python -m agents.sft env=math model.mtp=1 agent.mtp_weight=0.3   with multi-token prediction
 
-The learning rate rises linearly and falls by a cosine to `agent.lr_final` of its peak.
+The learning rate rises linearly and falls by a cosine to `agent.lr_final` of its peak. A policy's
+multi-token-prediction modules learn where `agent.mtp_weight` is above 0 (DeepSeek-V3, arXiv 2412.19437 § 2.2).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents import cli
 from agents.config import SFTConfig
+from r1env.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +53,15 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     from agents.setup import file_inputs
 
     agent = cfg.agent
+    if agent.mtp_weight and not getattr(p.policy, "mtp", None):
+        raise ConfigError(
+            f"agent.mtp_weight={agent.mtp_weight}: the policy has no multi-token-prediction module; "
+            "model=tiny model.mtp=1 makes one that has, agent.mtp_weight=0 trains this one"
+        )
     optimizer = optim.adamw(p.policy, agent)
-    resumed = run.resume(p.policy, optimizer)
+    resumed = run.resume(
+        p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, cfg.data.source, cfg.model.path)
+    )
     logger = loggers.build(run)
     tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
     traces = _traces(cfg, p)
@@ -79,7 +89,7 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     if tasks:
         metrics["before"] = run.notes["before"]
         metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
-    run.finish(p.policy, p.tokenizer, metrics, file_inputs(cfg.env.source, cfg.data.source, cfg.model.path))
+    run.finish(p.policy, p.tokenizer, metrics)
     logger.close()
 
 
@@ -89,17 +99,23 @@ def update(
     """One optimizer step on the mean negative log-likelihood of the completions' tokens."""
     from agents import collate, optim
     from model.logprobs import token_logprobs
+    from model.mtp import mtp_loss
 
     micro = collate.batches([[s] for s in samples], micro_tokens=cfg.agent.micro_tokens, device=p.device)
     tokens = sum(batch.size for batch in micro)
-    loss_sum = 0.0
+    loss_sum, mtp_sum = 0.0, 0.0
     for batch in micro:
         hidden = p.policy.hidden(batch.packed)
         logprobs, _ = token_logprobs(p.policy, hidden.index_select(0, batch.predict), batch.targets)
         loss = -logprobs.sum() / tokens
-        loss.backward()
         loss_sum += float(loss.detach())
-    return {"loss": loss_sum, "tokens": tokens, "grad_norm": optim.step(optimizer, cfg.agent.grad_clip)}
+        if cfg.agent.mtp_weight:
+            further = mtp_loss(p.policy, batch.packed, hidden, trained=batch.trained) * batch.size / tokens
+            loss = loss + cfg.agent.mtp_weight * further
+            mtp_sum += float(further.detach())
+        loss.backward()
+    row = {"loss": loss_sum, "tokens": tokens, "grad_norm": optim.step(optimizer, cfg.agent.grad_clip)}
+    return {**row, "mtp_loss": mtp_sum} if cfg.agent.mtp_weight else row
 
 
 def _policy(cfg: SFTConfig, device: torch.device) -> tuple[Any, Any]:
@@ -107,7 +123,7 @@ def _policy(cfg: SFTConfig, device: torch.device) -> tuple[Any, Any]:
     from model import presets, tokenizer
 
     if cfg.model.name == "tiny" and cfg.model.path is None:
-        return presets.tiny(cfg.seed).to(device), tokenizer.build()
+        return presets.tiny(cfg.seed, mtp=cfg.model.mtp).to(device), tokenizer.build()
     return load_policy(cfg.model, device, cfg.seed)
 
 
@@ -132,13 +148,19 @@ def _samples(traces: Traces, step: int, count: int) -> list[Sample]:
 
 def _evaluate(p: Parts, tasks: list, k: int, name: str, *, version: int) -> dict[str, Any]:
     from agents import progress
+    from agents.evaluate import draft_acceptance
 
     p.engine.load_weights(p.policy, version)
     with progress.phase(f"evaluation {name}", len(tasks)) as advance:
         found = p.evaluator.run(tasks, k, advance)
     progress.say(progress.metrics_line(name, found))
+    if getattr(p.policy, "mtp", None):
+        found["draft_acceptance"] = draft_acceptance(p.evaluator, p.policy, tasks)
+        progress.say(
+            "  drafts accepted: {sampled:.1%} sampled, {greedy:.1%} greedy".format(**found["draft_acceptance"])
+        )
     return found
 
 
 if __name__ == "__main__":
-    cli.main("sft", SFTConfig, lambda cfg: print(train(cfg)))
+    cli.main("sft", SFTConfig, lambda cfg: cli.tell(train(cfg)))

@@ -100,8 +100,14 @@ class FileTraces:
             messages = row["prompt"]
             if isinstance(messages, str):
                 messages = [{"role": "user", "content": messages}]
+            if not isinstance(row["completion"], str) or not _are_messages(messages):
+                raise DataError(
+                    f"{path}, row {number}: 'prompt' must be text or a list of {{role, content}}, 'completion' text"
+                )
             ids = encode_prompt(tokenizer, prompts.build(messages, prompt), prompt.force_think)
             self._pairs.append((ids, _completion_ids(tokenizer, row["completion"])))
+        if not self._pairs:
+            raise DataError(f"{path} holds no demonstrations; give at least one row")
 
     def take(self, position: int, count: int) -> list[tuple[list[int], list[int]]]:
         """See `Traces.take`."""
@@ -112,6 +118,13 @@ class FileTraces:
             order = np.random.default_rng([self._seed, epoch]).permutation(size)
             found.append(self._pairs[order[offset]])
         return found
+
+
+def _are_messages(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+        for m in value
+    )
 
 
 def _completion_ids(tokenizer: Any, text: str) -> list[int]:

@@ -11,13 +11,16 @@ The base is an ordinary `python -m agents.sft model=tiny data=warmup` run, cache
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import time
 from pathlib import Path
 
 from agents import cli, progress
 from agents.config import GRPOConfig, SFTConfig
-from agents.run import Interrupted, cache_dir
+from agents.run import Busy, Interrupted, cache_dir
 from agents.setup import file_inputs
 from r1env import records
+from r1env.errors import RunError
 
 NOTE = (
     "The base was made by a supervised warm-up in which {worked:.0%} of the traces work the task out in the "
@@ -26,22 +29,61 @@ NOTE = (
 )
 
 
-def ensure_base(cfg: GRPOConfig) -> Path:
-    """The checkpoint directory of the warmed-up base for this environment, prompt and seed; made if absent."""
+def base_dir(cfg: GRPOConfig) -> Path:
+    """Where the base of this environment, prompt and seed is cached."""
+    return Path(warmup_config(cfg).run.dir or "") / "checkpoint"
+
+
+def ensure_base(cfg: GRPOConfig) -> None:
+    """Makes the base of this environment, prompt and seed, if it is not in the cache.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    warm = warmup_config(cfg)
+    directory = base_dir(cfg).parent
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"the cache {cache_dir()} cannot be written: {error.strerror}; set R1_CACHE=DIR"
+        ) from error
+    if (directory / records.MANIFEST).exists() and not _is_whole(directory):
+        progress.say(f"base policy: the cached {directory} is damaged, so it is made again")
+        shutil.rmtree(directory)
+    if (directory / records.MANIFEST).exists():
+        progress.say(f"base policy: cached warm-up {directory}")
+        return
+    progress.say("base policy: none cached, so a warm-up makes it (once)")
+    progress.say("  " + note(warm))
+    _make(warm)
+
+
+def _make(warm: SFTConfig) -> None:
+    """Runs the warm-up, or waits for a process that is already at it."""
     from agents import sft
 
-    warm = warmup_config(cfg)
-    directory = Path(warm.run.dir or "")
-    if (directory / "manifest.json").exists():
-        progress.say(f"base policy: cached warm-up {directory}")
-    else:
-        progress.say("base policy: none cached, so a warm-up makes it (once)")
-        progress.say("  " + note(warm))
+    waiting = False
+    while True:
         try:
             sft.train(warm)
+            return
+        except Busy:
+            if not waiting:
+                progress.say("another process is making this base; waiting for it")
+            waiting = True
+            time.sleep(1)
         except Interrupted as error:
             raise Interrupted("interrupted in the warm-up, saved; the same command goes on with it") from error
-    return directory / "checkpoint"
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether a finished run's files are what its manifest says."""
+    try:
+        outputs = records.Manifest.read(directory).outputs
+        return all(records.sha256_file(directory / name) == expected for name, expected in outputs.items())
+    except RunError:
+        return False
 
 
 def warmup_config(cfg: GRPOConfig) -> SFTConfig:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -290,28 +291,34 @@ def _targets(
 
 
 def _fill(directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapping[str, files.Entry]) -> None:
-    """Copies every stored tensor to its place, file by file, each verified first.
+    """Copies every stored tensor to its place, file by file, each verified.
 
     Nothing is given to the caller before all are read, so that a damaged one leaves no half-loaded policy.
     """
     places = {piece.name: (state[n], piece) for n, parts in plan.pieces.items() for piece in parts}
-    scales = set(plan.scales.values())
-    for file, names in files.by_file(table).items():
-        with files.mapped(file) as source:
-            for name in names:
-                source.verify(name, table[name])
-                if name in scales or name in plan.copies:
-                    continue
-                whole, piece = places[name]
-                tensor = source.tensor(table[name])
-                if name in plan.scales:
-                    scale = table[plan.scales[name]]
-                    with files.mapped(scale.file) as other:  # it may lie in another file
-                        tensor = fp8_format.dequantise(tensor, other.tensor(scale), whole.dtype)
-                (whole[piece.index] if piece.index else whole).copy_(tensor)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for file, names in files.by_file(table).items():
+            with files.opened(file) as source:
+
+                def read(name: str, source: files.Source = source) -> None:
+                    if name not in places or name in plan.scales:
+                        source.verify(name, table[name])
+                    if name not in places:
+                        return
+                    whole, piece = places[name]
+                    into = whole[piece.index] if piece.index else whole
+                    if name in plan.scales:
+                        scale = table[plan.scales[name]]
+                        with files.opened(scale.file) as other:  # it may lie in another file
+                            values = source.tensor(table[name])
+                            into.copy_(fp8_format.dequantise(values, other.tensor(scale), whole.dtype))
+                    else:
+                        source.read(name, table[name], into)
+
+                list(pool.map(read, names))  # the first error in the order of the file is raised
     for copy, original in plan.copies.items():
         entry = table[copy]
-        with files.mapped(entry.file) as source:
+        with files.opened(entry.file) as source:
             if not torch.equal(source.tensor(entry).to(state[original]), state[original]):
                 raise CheckpointError(
                     f"{directory}: tensor {copy!r} differs from {original!r}: here the two are one"

@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import mmap
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,8 +30,9 @@ DTYPES = {
 """Stored types that can be read, by their name in a header."""
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_CHECKSUMS = "crc32"
-"""Key in a file's metadata: checksums of the tensors' bytes, a JSON object by name."""
+_CHECKSUMS = "checksums"
+"""Key in a file's metadata: `checksum` of the tensors' bytes, a JSON object by name."""
+_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,14 +104,16 @@ def _header(file: Path) -> dict[str, Entry]:
     return found
 
 
-class Mapped:
-    """An open file whose tensors are views of its bytes on disk: a copy is made by whoever needs one."""
+class Source:
+    """An open file, from which tensors are read or mapped."""
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data = data
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        # Private and writable, which is what torch asks of a buffer; nothing is ever written.
+        self._data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
 
     def tensor(self, entry: Entry) -> Tensor:
-        """A tensor of the file; it must not be kept beyond the block that opened it."""
+        """A tensor of the file as a view of its bytes there; it must not be kept beyond the block that opened it."""
         dtype = DTYPES[entry.dtype]
         if entry.size == 0:
             return torch.empty(entry.shape, dtype=dtype)
@@ -117,25 +122,67 @@ class Mapped:
             data = data.clone()
         return data.view(dtype).view(entry.shape)
 
+    def read(self, name: str, entry: Entry, into: Tensor) -> None:
+        """Copies a tensor's numbers to their place, verified.
+
+        Raises:
+            CheckpointError: its bytes do not match their checksum, or cannot be read.
+        """
+        as_stored = into.dtype == DTYPES[entry.dtype] and into.is_contiguous() and into.device.type == "cpu"
+        if not as_stored or entry.size == 0:
+            self.verify(name, entry)
+            into.copy_(self.tensor(entry))
+            return
+        # Straight to its place: mapped pages would cost their faults and count as memory of ours.
+        target = _bytes(into)
+        done = 0
+        while done < entry.size:
+            count = os.preadv(self._descriptor, [target[done:].data], entry.begin + done)
+            if count == 0:
+                raise CheckpointError(f"{entry.file}: tensor {name!r} is damaged: its bytes end early")
+            done += count
+        _compare(name, entry, target)
+
     def verify(self, name: str, entry: Entry) -> None:
         """Compares a tensor's bytes with their checksum, where the file has one.
 
         Raises:
             CheckpointError: they differ.
         """
-        if entry.checksum is not None and crc32(self.tensor(entry)) != entry.checksum:
-            raise CheckpointError(
-                f"{entry.file}: tensor {name!r} is damaged: its bytes do not match their checksum; "
-                "restore the file or save again"
-            )
+        if entry.checksum is not None:
+            _compare(name, entry, _bytes(self.tensor(entry)))
 
 
 @contextmanager
-def mapped(file: Path) -> Iterator[Mapped]:
-    """Maps a file into memory for reading."""
+def opened(file: Path) -> Iterator[Source]:
+    """Opens a file for reading."""
     with file.open("rb") as stream:
-        # Private and writable, which is what torch asks of a buffer; nothing is ever written.
-        yield Mapped(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY))
+        yield Source(stream.fileno())
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().flatten().view(torch.uint8).numpy()
+
+
+def _compare(name: str, entry: Entry, data: np.ndarray) -> None:
+    if entry.checksum is not None and checksum(data) != entry.checksum:
+        raise CheckpointError(
+            f"{entry.file}: tensor {name!r} is damaged: its bytes do not match their checksum; "
+            "restore the file or save again"
+        )
+
+
+def checksum(data: np.ndarray) -> int:
+    """Of bytes: CRC-32 over the sums, modulo 2^64, of each mebibyte's 64-bit words, and over what is left at the end.
+
+    Several times as fast as CRC-32 of all, and any single damaged word, lost block or exchange of blocks changes it.
+
+    Args:
+        data: uint8, one dimension.
+    """
+    whole = len(data) // _CHUNK * _CHUNK
+    sums = data[:whole].view(np.uint64).reshape(-1, _CHUNK // 8).sum(axis=1, dtype=np.uint64)
+    return zlib.crc32(data[whole:].data, zlib.crc32(sums.astype("<u8").tobytes()))
 
 
 def by_file(table: Mapping[str, Entry]) -> dict[Path, list[str]]:
@@ -188,7 +235,7 @@ def _write_file(tensors: Mapping[str, Tensor], file: Path) -> None:
         if tensor.data_ptr() in seen:
             ready[name] = tensor.clone()
         seen.add(tensor.data_ptr())
-    checksums = json.dumps({name: crc32(tensor) for name, tensor in ready.items()})
+    checksums = json.dumps({name: checksum(_bytes(tensor)) for name, tensor in ready.items()})
     save_file(ready, file, {"format": "pt", _CHECKSUMS: checksums})
     _sort_header(file)
 
@@ -203,8 +250,3 @@ def _sort_header(file: Path) -> None:
         text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":"), ensure_ascii=False)
         stream.seek(8)
         stream.write(text.encode().ljust(size))
-
-
-def crc32(tensor: Tensor) -> int:
-    """Checksum of a tensor's bytes."""
-    return zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data) if tensor.numel() else 0

@@ -39,7 +39,7 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         wide = x.float()
-        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
+        inverse = torch.linalg.vecdot(wide, wide).unsqueeze(-1)
         inverse.div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
         return (wide * inverse).to(x.dtype).mul_(weight)

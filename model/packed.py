@@ -116,6 +116,12 @@ class Packed:
         return cls(input_ids[valid], (valid.long().cumsum(1) - 1)[valid], segments), valid
 
     @functools.cached_property
+    def completion_places(self) -> Tensor:
+        """Places of the completions' tokens in order, int64 [M]."""
+        runs = [torch.arange(s.start, s.start + s.length) for s in self.segments if s.prefix_length]
+        return torch.cat([torch.empty(0, dtype=torch.int64), *runs]).to(self.token_ids.device)
+
+    @functools.cached_property
     def predictions(self) -> tuple[Tensor, Tensor]:
         """Which hidden states predict the completions' tokens.
 
@@ -123,16 +129,11 @@ class Packed:
             `(rows, targets)`, int64 [M] each, over all completion tokens in order: the place on the axis N
             of the token before (for a completion's first token, the prompt's last), and the token itself.
         """
-        rows, targets = [], []
-        for s in self.segments:
-            if s.prefix_length:
-                rows.append(torch.arange(s.start - 1, s.start + s.length - 1))
-                rows[-1][0] = s.prefix_start + s.prefix_length - 1
-                targets.append(self.token_ids[s.start : s.start + s.length])
-        if not rows:
-            empty = torch.empty(0, dtype=torch.int64, device=self.token_ids.device)
-            return empty, empty
-        return torch.cat(rows).to(self.token_ids.device), torch.cat(targets)
+        completions = [s for s in self.segments if s.prefix_length]
+        first = list(itertools.accumulate((s.length for s in completions), initial=0))[:-1]
+        rows = self.completion_places - 1
+        rows[first] = rows.new_tensor([s.prefix_start + s.prefix_length - 1 for s in completions])
+        return rows, self.token_ids[self.completion_places]
 
     def shifted(self) -> Shift:
         """The layout of all tokens but the first of each sequence: what there is to predict.

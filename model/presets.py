@@ -7,10 +7,11 @@ from model.tokenizer import VOCAB_SIZE
 from model.v3 import V3Policy
 
 
-def tiny_config(vocab_size: int = VOCAB_SIZE) -> V3Config:
+def tiny_config(vocab_size: int = VOCAB_SIZE, *, mtp: int = 0) -> V3Config:
     """A V3 policy of 1.0M parameters, 0.58M of them active: trains on a laptop, has every part of the big one.
 
-    Head and latent dimensions are some that vLLM's CPU build loads, too.
+    Head and latent dimensions are some that vLLM's CPU build loads, too. `mtp` counts multi-token-prediction
+    modules, which come on top.
     """
     return V3Config(
         vocab_size=vocab_size,
@@ -28,6 +29,7 @@ def tiny_config(vocab_size: int = VOCAB_SIZE) -> V3Config:
         n_shared_experts=1,
         num_experts_per_tok=2,
         first_k_dense_replace=1,
+        num_nextn_predict_layers=mtp,
         max_position_embeddings=4096,
         bos_token_id=0,
         eos_token_id=1,
@@ -35,6 +37,6 @@ def tiny_config(vocab_size: int = VOCAB_SIZE) -> V3Config:
     )
 
 
-def tiny(seed: int, vocab_size: int = VOCAB_SIZE) -> V3Policy:
+def tiny(seed: int, vocab_size: int = VOCAB_SIZE, *, mtp: int = 0) -> V3Policy:
     """The tiny policy with random weights."""
-    return V3Policy.fresh(tiny_config(vocab_size), seed)
+    return V3Policy.fresh(tiny_config(vocab_size, mtp=mtp), seed)

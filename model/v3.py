@@ -59,7 +59,10 @@ class Trunk(nn.Module):
         self.config = config
         self.checkpoint_activations = False
         """Whether layers keep their input only and compute the rest again in the backward pass."""
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        # With a weight of its own the embedding draws no first values, which on the meta device would import
+        # torch's compiler: more than a second.
+        empty = torch.empty(config.vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, _weight=empty)
         self.layers = nn.ModuleList(Layer(config, i) for i in range(config.num_hidden_layers))
         if mtp:
             first = config.num_hidden_layers

@@ -100,7 +100,11 @@ def read_file(path: Path) -> list[dict[str, Any]]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}; check that it is whole and UTF-8") from error
     if kind == ".csv":
-        return list(csv.DictReader(io.StringIO(text, newline="")))
+        csv.field_size_limit(2**31 - 1)  # a solution may be long
+        try:
+            return list(csv.DictReader(io.StringIO(text, newline="")))
+        except csv.Error as error:
+            raise DataError(f"{path} is not CSV: {error}") from error
     if kind == ".jsonl":
         lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
         return [_json_object(line, f"{path} line {number}") for number, line in lines]
@@ -116,6 +120,12 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 def _json_object(line: str, where: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
+        if "\\ud" in line.lower():  # perhaps half of a pair that stands for one character
+            json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a surrogate pair, which is no text; fix or remove the line"
+        ) from error
     except ValueError as error:
         raise DataError(f"{where} is not JSON: {error}; fix or remove the line") from error
     if not isinstance(record, dict):

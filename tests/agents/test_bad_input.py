@@ -168,7 +168,59 @@ CASES: dict[str, tuple[Callable[[World], int], str]] = {
         lambda w: w.grpo("device=cuda") if not torch.cuda.is_available() else w.grpo("device=cuda:99"),
         "device=c",
     ),
+    # multi-token prediction
+    "modules for a policy that has its own": (
+        lambda w: w.grpo("model.mtp=1", f"model.path={w.base}"),
+        "model.mtp=1",
+    ),
+    "multi-token prediction without a module": (
+        lambda w: sft(*FAST_SFT, "agent.mtp_weight=0.3", f"run.dir={w.run}"),
+        "model.mtp=1",
+    ),
+    # numbers that are none, or beyond any use
+    **{
+        f"bad number: {setting}": (lambda w, s=setting: w.grpo(s), setting.split("=")[0])
+        for setting in (
+            "agent.lr=nan",
+            "agent.lr=inf",
+            "agent.temperature=1e-300",
+            "agent.temperature=inf",
+            "agent.clip_low=nan",
+            "agent.kl_coef=nan",
+            "agent.weight_decay=nan",
+            "agent.betas=[2,3]",
+            "agent.betas=[0.9]",
+            "agent.betas=[]",
+            "seed=99999999999999999999999",
+            "threads=100000000000",
+            "env.level=3",
+            "model.path=''",
+        )
+    },
+    "setting that refers to none": (lambda w: w.grpo("agent.lr=${nope}"), "nope"),
+    "run directory with an endless name": (lambda w: w.grpo("run.dir=" + "x" * 300), "cannot write"),
+    "half of a character": (
+        lambda w: w.dataset('{"question": "a \\ud800", "answer": "#### 2"}\n'),
+        "surrogate",
+    ),
     # supervised data
+    "no demonstrations": (
+        lambda w: sft(*FAST_SFT, "data=file", f"data.source={w.file('d.jsonl', '')}", f"run.dir={w.run}"),
+        "no demonstrations",
+    ),
+    "demonstrations that are no text": (
+        lambda w: sft(
+            *FAST_SFT,
+            "data=file",
+            f"data.source={w.file('d.jsonl', json.dumps({'prompt': 1, 'completion': 2}))}",
+            f"run.dir={w.run}",
+        ),
+        "must be text",
+    ),
+    "mixture that is no number": (
+        lambda w: sft(*FAST_SFT, "data.mixture.worked=nan", f"run.dir={w.run}"),
+        "data.mixture.worked=nan",
+    ),
     "demonstrations missing": (
         lambda w: sft(*FAST_SFT, "data=file", "data.source=nope.jsonl", f"run.dir={w.run}"),
         "nope.jsonl",
@@ -237,6 +289,8 @@ def interrupted(world) -> World:
         ("optimizer.pt", lambda f: f.write_bytes(f.read_bytes()[:-50])),
         ("policy.pt", lambda f: f.unlink()),
         ("state.json", lambda f: f.write_text("{")),
+        ("state.json", lambda f: f.write_text(f.read_text().replace('"step": 1', '"step": 99'))),
+        ("state.json", lambda f: f.write_text('{"step": 1, "notes": {}, "inputs": {}, "files": {}}')),
     ],
 )
 def test_corrupted_state_is_named_and_kept(interrupted, capsys, name, spoil):
@@ -249,6 +303,70 @@ def test_corrupted_state_is_named_and_kept(interrupted, capsys, name, spoil):
     assert f"{name} is missing or damaged" in err and "Traceback" not in err
     assert (interrupted.run / "metrics.jsonl").read_bytes() == metrics
     assert not (interrupted.run / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda run: (run / "config.yaml").write_text("a: [")  , "config.yaml is damaged"),
+        (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"), "config.yaml is damaged"),
+        (lambda run: (run / "config.yaml").write_text("just text"), "config.yaml is damaged"),
+        (lambda run: (run / "config.yaml").unlink(), "config.yaml is missing"),
+        (lambda run: (run / "metrics.jsonl").write_text("{}\n"), "row without a step"),
+        (lambda run: (run / "metrics.jsonl").write_text('{"step": "x"}\n'), "row without a step"),
+        (lambda run: (run / "manifest.json").write_text("{"), "manifest.json is damaged"),
+        (lambda run: (run / "manifest.json").write_text(""), "manifest.json is damaged"),
+        (lambda run: (run / "manifest.json").mkdir(), "cannot read"),
+    ],
+)  # fmt: skip
+def test_damaged_run_is_named_and_kept(interrupted, capsys, spoil, says):
+    spoil(interrupted.run)
+    (save,) = interrupted.run.glob("state/step-*")
+    before = {f.name: f.read_bytes() for f in save.iterdir()}
+    capsys.readouterr()
+    assert interrupted.grpo() == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("error: ") == 1 and "Traceback" not in err
+    assert {f.name: f.read_bytes() for f in save.iterdir()} == before
+
+
+def test_other_data_or_another_base_than_when_the_run_began(world, capsys, monkeypatch):
+    from agents.run import Interrupted, Run
+
+    def stop(self, step, policy, optimizer):
+        raise Interrupted("stop")
+
+    data = world.file("rows.jsonl", "".join(row(f"{i} + 1?", f"#### {i + 1}") for i in range(60)))
+    base = world.checkpoint(lambda d: None)
+    settings = ("env=gsm8k", f"env.source={data}", f"model.path={base}")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stop_if_asked", stop)
+        assert world.grpo(*settings) == 130
+    for file in (data, base / "tokenizer_config.json"):
+        whole = file.read_bytes()
+        file.write_bytes(whole.replace(b"\n", b"\n ", 1) if file == data else whole + b"\n")
+        capsys.readouterr()
+        assert world.grpo(*settings) == 2
+        assert f"{file} is not what it was" in capsys.readouterr().err
+        file.write_bytes(whole)
+    assert world.grpo(*settings) == 0
+    inputs = json.loads((world.run / "manifest.json").read_text())["inputs"]
+    assert str(data) in inputs and str(base / "model.safetensors") in inputs
+
+
+def test_a_step_that_is_saved_is_not_saved_again(world, monkeypatch):
+    """A stop right after a regular save: to take that one away first would risk everything."""
+    from agents import run as runs
+
+    replaced = []
+    original = os.replace
+    monkeypatch.setattr(runs.os, "replace", lambda a, b: (replaced.append(Path(b).name), original(a, b))[1])
+    monkeypatch.setattr(
+        runs.Run, "stop_if_asked", lambda self, step, policy, optimizer: self.save(step, policy, optimizer)
+    )
+    assert world.grpo() == 0
+    saves = [name for name in replaced if name.startswith("step-")]
+    assert len(saves) == len(set(saves)) == 3
 
 
 def test_other_settings_in_the_same_directory(interrupted, capsys):

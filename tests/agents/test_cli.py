@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from agents import cli
 from agents.config import GRPOConfig, SFTConfig
 from r1env.errors import ConfigError
+from tests.conftest import SMALL
 
 CONF = Path(__file__).parents[2] / "conf"
 SCHEMAS = {"grpo": GRPOConfig, "sft": SFTConfig}
@@ -106,6 +108,33 @@ def test_bad_override_from_the_shell(tmp_path):
     assert done.stdout == ""
     assert done.stderr == "error: agent.lrr: no such setting; did you mean 'agent.lr'?\n"
     assert not (tmp_path / "r").exists()
+
+
+def test_values_that_show_nothing_but_do_not_fit(tmp_path):
+    done = run("agents.grpo", "--cfg", "job", "agent.lr=abc")
+    assert done.returncode == 2 and done.stderr.startswith("error: agent.lr")
+    assert "model.path must be given" not in run("agents.grpo", "--cfg", "job", "model=hf").stderr
+
+
+def test_one_run_for_each_value(command, tiny_base, tmp_path):
+    done = command(
+        "agents.grpo", "-m", "seed=0,1", f"model.path={tiny_base}", *SMALL, "agent.steps=1", "env.probes=[]"
+    )
+    assert done.returncode == 0, done.stderr
+    manifests = list((tmp_path / "runs").glob("*/manifest.json"))
+    assert sorted(json.loads(m.read_text())["seed"] for m in manifests) == [0, 1]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_nowhere_to_write_the_answer(tiny_base, tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agents.grpo", f"model.path={tiny_base}", *SMALL, "agent.steps=1", "run.dir=x"],
+            stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CONF.parent)},
+        )  # fmt: skip
+    assert done.returncode == 2 and "standard output cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", SCHEMAS)

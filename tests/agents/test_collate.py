@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import r1env
 from agents.collate import Sample, batches, from_rollout
-from r1env.types import Completion, Grade, Rollout, Task, Turn
+from agents.rollout import play
+from model import presets
+from model.engine import SamplingParams
+from model.engine import build as build_engine
+from model.tokenizer import build as build_tokenizer
+from r1env import prompts
+from r1env.types import Grade
 
 
 def sample(prompt, tail, trained=None, advantage=1.0):
@@ -38,28 +47,79 @@ def test_observation_tokens_carry_no_loss():
     assert [ids[i] for i in batch.predict.tolist()] == [1, 10, 21]
 
 
+class Deaf:
+    """A tokenizer whose text never gives the ids back."""
+
+    eos_token_id = 1
+
+    def __init__(self, real):
+        self.real = real
+
+    def decode(self, ids, **_):
+        return "?" * len(ids)
+
+    def encode(self, text, **_):
+        assert set(text) != {"?"}, "a completion was tokenised again"
+        return self.real.encode(text, add_special_tokens=False)
+
+    def __call__(self, text, **arguments):
+        assert "?" not in text, "a completion was tokenised again"
+        return self.real(text, **arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+class KindPool:
+    def grade(self, items):
+        return [
+            Grade(
+                reward=1.0,
+                parts={},
+                verdict="correct",
+                extracted=None,
+                detail="",
+                seconds=0.0,
+                grader_version="1",
+            )
+            for _ in items
+        ]
+
+
+@dataclasses.dataclass
+class Sampler:
+    engine: object
+    tokenizer: object
+    pool: object
+    prompt: object
+
+
 def test_ids_pass_untouched_from_engine_to_batch():
-    """A tokenizer that does not round-trip cannot hurt: no text is tokenised again."""
-    text, ids = "ab", (7, 7, 7)  # no tokenizer gives these ids for this text
-    completion = Completion(
-        text=text, token_ids=ids, logprobs=(-0.5, -0.25, -0.125), finish_reason="stop", policy_version=0
+    """Through the very functions that a training step calls, with a tokenizer that does not round-trip."""
+    tokenizer = Deaf(build_tokenizer())
+    engine = build_engine("native", presets.tiny(0), tokenizer)
+    sampled = []
+    original = engine.sample
+
+    def recorded(*args, **kwargs):
+        sampled.append(original(*args, **kwargs))
+        return sampled[-1]
+
+    engine.sample = recorded
+    env = r1env.make("r1env/Math-v0", level="add_sub").unwrapped
+    tasks = env.distinct_tasks(2, split="train")
+    sampler = Sampler(engine, tokenizer, KindPool(), prompts.PromptConfig())
+    rollouts, _ = play(tasks, sampler, SamplingParams(max_new_tokens=6, n=3), seed=0)
+    batch_list = batches(
+        [[from_rollout(r, 0.5) for r in group] for group in rollouts], micro_tokens=4096, device="cpu"
     )
-    rollout = Rollout(
-        task=Task(id="t", env="e", messages=({"role": "user", "content": "?"},), answer="1"),
-        turns=(
-            Turn(role="prompt", token_ids=(3, 4), logprobs=(), loss_mask=False),
-            Turn(role="completion", token_ids=ids, logprobs=completion.logprobs, loss_mask=True),
-        ),
-        completion=completion,
-        grade=Grade(
-            reward=1.0, parts={}, verdict="correct", extracted=None, detail="", seconds=0.0, grader_version="1"
-        ),
-        group=0,
-    )
-    (batch,) = batches([[from_rollout(rollout, 0.5)]], micro_tokens=10, device="cpu")
-    assert batch.targets.tolist() == [7, 7, 7]
-    assert batch.engine_logprobs.tolist() == [-0.5, -0.25, -0.125]
-    assert batch.advantages.tolist() == [0.5] * 3
+    trained = sorted(i for b in batch_list for i in b.targets.tolist())
+    assert trained == sorted(i for group in sampled[0] for c in group for i in c.token_ids)
+    gathered = sorted(p for b in batch_list for p in b.engine_logprobs.tolist())
+    assert gathered == pytest.approx(sorted(p for group in sampled[0] for c in group for p in c.logprobs))
+    for group, own in zip(rollouts, sampled[0]):
+        assert [r.turns[1].token_ids for r in group] == [c.token_ids for c in own]
+        assert all(set(r.completion.text) <= {"?"} for r in group)
 
 
 @settings(deadline=None, max_examples=50)

@@ -39,7 +39,7 @@ def figures(pass_at_1: float, n: int = 500) -> dict:
         "format": 0.5 + pass_at_1 / 2,
         "mean_tokens": 10 + 10 * pass_at_1,
         "n": n,
-        "correct_by_task": {"0123456789abcdef": 3},
+        "pass_by_task": {"0123456789abcdef": 0.1875},
     }
 
 
@@ -103,6 +103,7 @@ def manifest_for() -> dict:
             "probe": [
                 {
                     "prompt": "2 + 3 * 4",
+                    "remark": f"Not among what was trained. {NASTY[1]}",
                     "before": {"text": "<answer>20</answer>", "verdict": "wrong"},
                     "after": {
                         "text": "<think>3 * 4 = 12\n2 + 12 = 14</think><answer>14</answer>",

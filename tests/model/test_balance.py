@@ -72,9 +72,11 @@ def corpus(step: int) -> Packed:
     return Packed.from_groups([(row[:1], [row[1:]]) for row in rows.tolist()])
 
 
-def train_from_collapse(make_policy, *, speed: float, alpha: float) -> tuple[V3Policy, list[float], float]:
+def train_from_collapse(
+    make_policy, *, seed: int, speed: float, alpha: float
+) -> tuple[V3Policy, list[float], float]:
     """Trains a policy whose routers all prefer two experts; its loss at the end, and the worst imbalance there."""
-    policy = make_policy(seed=1, num_hidden_layers=2, initializer_range=0.05, moe_intermediate_size=6)
+    policy = make_policy(seed=seed, num_hidden_layers=2, initializer_range=0.05, moe_intermediate_size=6)
     gate = policy.model.layers[1].mlp.gate
     with torch.no_grad():
         gate.e_score_correction_bias.zero_()[:2] = 1.0
@@ -99,12 +101,17 @@ def train_from_collapse(make_policy, *, speed: float, alpha: float) -> tuple[V3P
     return policy, losses, imbalance(loads)
 
 
-def test_a_collapsed_router_recovers(make_policy):
-    _, alone, stuck = train_from_collapse(make_policy, speed=0.0, alpha=0.0)
-    _, balanced, spread = train_from_collapse(make_policy, speed=0.03, alpha=1e-3)
-    assert stuck > 2.5  # without balancing the two favourites keep nearly everything
-    assert spread < 1.5
-    assert sum(balanced[-10:]) <= sum(alone[-10:])
+def test_collapsed_routers_recover(make_policy):
+    """With V3's weight of the sequence-wise loss; a toy needs a faster bias than 14.8T tokens do."""
+    without, with_balance = [], []
+    for seed in (1, 2, 3):
+        _, alone, stuck = train_from_collapse(make_policy, seed=seed, speed=0.0, alpha=0.0)
+        _, balanced, spread = train_from_collapse(make_policy, seed=seed, speed=0.03, alpha=1e-4)
+        assert stuck > 2.5  # without balancing the two favourites keep nearly everything
+        assert spread < 1.5
+        without += alone[-10:]
+        with_balance += balanced[-10:]
+    assert sum(with_balance) <= sum(without)
 
 
 def test_routing_can_be_repeated(make_policy):

@@ -268,6 +268,6 @@ def test_equal_policies_give_equal_files(tmp_path):
         target = tmp_path / str(i)
         done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert '"__metadata__":{"crc32"' in done.stdout
+        assert '"__metadata__":{"checksums"' in done.stdout
         hashes.add(hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest())
     assert len(hashes) == 1

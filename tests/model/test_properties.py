@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from unittest import mock
 
@@ -70,7 +71,11 @@ def test_forward_and_backward(config, length, padding, left, trunk):
     with mock.patch.dict(os.environ, R1_KERNELS=trunk):
         ours = policy(ids, mask).logits
     theirs = twin(ids, attention_mask=mask).logits * mask[..., None]
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    # A random policy may be so ill-conditioned that transformers itself is further than 1e-5 from the exact logits.
+    with torch.no_grad():
+        exact = copy.deepcopy(twin).double()(ids, attention_mask=mask).logits * mask[..., None]
+    slack = max(1e-5, 2 * float((theirs - exact).abs().max()))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=slack)
     assert torch.equal(ours.argmax(-1)[mask.bool()], theirs.argmax(-1)[mask.bool()])
 
     weights = torch.randn(ours.shape, generator=generator) * mask[..., None]
@@ -109,12 +114,16 @@ def test_cached_decoding_equals_the_whole_forward_pass(config, lengths, new):
         ]
         packed = Packed.from_groups(groups)
         logits = policy.hidden(packed) @ policy.lm_head_weight.T
+        twin = transformers_twin(policy).double()
         row = 0
         for s in packed.segments:
             if s.prefix_length:
                 last = s.prefix_start + s.prefix_length - 1
                 whole = torch.cat([logits[last : last + 1], logits[s.start : s.start + s.length]])
-                torch.testing.assert_close(found[:, row], whole, rtol=1e-5, atol=1e-5)
+                ids = [*prompts[row // 2], *tokens[:, row].tolist()]
+                exact = twin(torch.tensor([ids])).logits[0, -len(whole) :]
+                slack = max(1e-5, 2 * float((whole - exact).abs().max()))  # as above
+                torch.testing.assert_close(found[:, row], whole, rtol=1e-5, atol=slack)
                 row += 1
 
 

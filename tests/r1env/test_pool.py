@@ -240,7 +240,8 @@ def test_workers_die_with_their_parent(busy):
     assert wait_until(lambda: not is_running(pid), 15)
 
 
-def test_ctrl_c_reaches_the_parent_and_leaves_no_worker():
+def test_ctrl_c_reaches_the_parent_and_leaves_no_worker(tmp_path):
+    asleep = tmp_path / "asleep"
     code = f"""
     import sys; sys.path[:0] = {[p for p in sys.path if p]!r}
     import toy_envs
@@ -248,7 +249,6 @@ def test_ctrl_c_reaches_the_parent_and_leaves_no_worker():
     spec = EnvSpec("toy_envs:toy/Moody-v0")
     with GradingPool(spec, workers=2, deadline_s=60) as pool:
         pool.start()
-        # Before the signal: Python loses an interrupt that falls into an import's own callbacks.
         task = spec.make().task(index=0)
         print(*[child._process.pid for child in pool._children], flush=True)
         pool.grade([(task, "<answer>sleep</answer>")])
@@ -259,9 +259,13 @@ def test_ctrl_c_reaches_the_parent_and_leaves_no_worker():
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "TOY_ASLEEP": str(asleep)},
     )
     pids = [int(pid) for pid in parent.stdout.readline().split()]
-    time.sleep(0.5)
+    # Python loses an interrupt that falls into a callback of an import or of the garbage collector. Once the worker
+    # sleeps, its parent is about to wait for it, and soon does nothing else.
+    assert wait_until(asleep.exists, 30)
+    time.sleep(1)
     os.killpg(parent.pid, signal.SIGINT)
     _, errors = parent.communicate(timeout=20)
     assert errors.strip().endswith("KeyboardInterrupt") and errors.count("Traceback") == 1

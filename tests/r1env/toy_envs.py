@@ -34,6 +34,8 @@ class MoodyEnv(ParityEnv):
         if answer == "spin in C":
             return 9 ** (9**9) > 0
         if answer == "sleep":
+            if "TOY_ASLEEP" in os.environ:  # a file by which a test learns that the grader is at it
+                open(os.environ["TOY_ASLEEP"], "w").close()
             time.sleep(60)
         if answer == "die":
             os.kill(os.getpid(), signal.SIGKILL)
