@@ -14,12 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.fp8_block import BLOCK, DTYPE, dequantise, linear, quantise
 from r1env.errors import ConfigError
 
-BLOCK = 128
-MAX = 448.0
-"""The largest e4m3 number."""
-DTYPE = torch.float8_e4m3fn
+__all__ = [
+    "BLOCK",
+    "CONFIG",
+    "DTYPE",
+    "FP8Experts",
+    "FP8Linear",
+    "check_config",
+    "dense_weight",
+    "dequantise",
+    "keep_fp8",
+    "quantise",
+    "scale_shape",
+]
+
 CONFIG = {
     "activation_scheme": "dynamic",
     "fmt": "e4m3",
@@ -48,46 +59,8 @@ def scale_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:-2], -(-shape[-2] // BLOCK), -(-shape[-1] // BLOCK))
 
 
-def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Rounds weights to e4m3, each block scaled so that its largest magnitude is 448.
-
-    Args:
-        weight: [O, I], any floating dtype, finite.
-
-    Returns:
-        Values float8_e4m3fn [O, I], and factors float32 [⌈O/128⌉, ⌈I/128⌉], 1 for a block of zeros.
-    """
-    rows, columns = scale_shape(tuple(weight.shape))
-    wide = weight.float()
-    padded = F.pad(wide, (0, columns * BLOCK - weight.shape[1], 0, rows * BLOCK - weight.shape[0]))
-    largest = padded.abs().unflatten(1, (columns, BLOCK)).unflatten(0, (rows, BLOCK)).amax((1, 3))
-    scale = torch.where(largest > 0, largest / MAX, 1.0)
-    # The quotient of the largest may round to a little above 448, which e4m3 would turn into NaN.
-    return (wide / _spread(scale, weight.shape)).clamp(-MAX, MAX).to(DTYPE), scale
-
-
-def dequantise(values: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weights: values times their block's factor, in float32, then rounded to `dtype`.
-
-    Args:
-        values: float8_e4m3fn [O, I].
-        scale: float32 [⌈O/128⌉, ⌈I/128⌉].
-        dtype: Of the result.
-
-    Returns:
-        [O, I].
-    """
-    return (values.float() * _spread(scale, values.shape)).to(dtype)
-
-
-def _spread(scale: Tensor, shape: torch.Size) -> Tensor:
-    """Every block's factor at all of its places."""
-    wide = scale.float().repeat_interleave(BLOCK, 0)[: shape[0]]
-    return wide.repeat_interleave(BLOCK, 1)[:, : shape[1]]
-
-
 class FP8Linear(nn.Module):
-    """A linear map whose weights stay in FP8 and are expanded for every product. For inference.
+    """A linear map whose weights stay in FP8. For inference.
 
     Args:
         inputs: Width I.
@@ -108,7 +81,7 @@ class FP8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, I] to [N, O]."""
-        return F.linear(x, dense_weight(self), self.bias)
+        return linear(x, self.weight, self.weight_scale_inv, self.bias)
 
 
 class FP8Experts(nn.Module):

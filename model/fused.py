@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from model.mla import LATENT_EPS
 from model.moe import MoE
 from model.packed import Packed
 from model.rope import rotations
+from r1env.errors import ConfigError
 
 if TYPE_CHECKING:
     from model.v3 import Trunk
@@ -25,23 +27,40 @@ MAX_PARAMETERS = 50_000_000
 def fits(trunk: Trunk) -> bool:
     """Whether the kernel runs this trunk, and may: `R1_KERNELS=v3_train=ref` refuses it, `=cpu` insists on it.
 
-    Where no compiler is found that is said once.
+    Raises:
+        ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
+    """
+    return chosen(OP, lambda: _unfit(trunk), v3_train.load)
+
+
+def chosen(op: str, unfit: Callable[[], str | None], load: Callable[[], object]) -> bool:
+    """Whether the C++ form of a whole network runs instead of plain torch. Where no compiler is found is said once.
+
+    Args:
+        op: Its name in `R1_KERNELS`.
+        unfit: Why the policy is not for it; None if it is.
+        load: Compiles it.
 
     Raises:
-        KernelUnavailable: `R1_KERNELS` insists on what cannot be had.
+        ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    choice = dispatch.preferred(OP)
+    try:
+        choice = dispatch.preferred(op)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if choice == "ref":
         return False
-    reason = _unfit(trunk)
+    reason = unfit()
     if reason is None:
         try:
-            v3_train.load()
+            load()
         except KernelUnavailable as error:
             reason = str(error)
-            dispatch.say_once(f"training uses plain torch, which is slower: {error}")
+            dispatch.say_once(f"{op} runs in plain torch, which is slower: {error}")
+    if choice == "triton":
+        reason = "there is no Triton implementation"
     if reason is not None and choice != "auto":
-        raise KernelUnavailable(f"R1_KERNELS={OP}={choice}: {reason}")
+        raise ConfigError(f"R1_KERNELS={op}={choice}: {reason}")
     return reason is None
 
 

@@ -7,12 +7,11 @@ Legend: N tokens, D model, I width of an expert, E experts, K chosen experts a t
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.moe_experts import moe_experts
 from model.config import V3Config
 from model.routing import Routing
 
@@ -102,7 +101,7 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """The weighted sum of each token's chosen experts, [N, D] to [N, D]."""
-        return _RoutedExperts.apply(x, weights.to(x.dtype), experts, self.gate_up_proj, self.down_proj)
+        return moe_experts(x, weights.to(x.dtype), experts, self.gate_up_proj, self.down_proj)
 
 
 class MoE(nn.Module):
@@ -117,73 +116,3 @@ class MoE(nn.Module):
     def forward(self, x: Tensor, routing: Routing | None = None) -> Tensor:
         """[N, D] to [N, D]."""
         return self.experts(x, *self.gate(x, routing)) + self.shared_experts(x)
-
-
-class _RoutedExperts(torch.autograd.Function):
-    """Sort (token, expert) pairs by expert, then one matrix product an expert on its contiguous rows.
-
-    By hand rather than by autograd, because then every product writes its slice of one buffer, forward and
-    backward alike, and only `x` and the pre-activations are kept. The routing weight multiplies an expert's
-    inner activation (width I) instead of its output (width D), which is the same sum.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-        chosen = experts.flatten()
-        order = torch.argsort(chosen, stable=True)  # pair numbers, expert by expert
-        token = order // experts.shape[1]
-        counts = torch.bincount(chosen, minlength=len(gate_up)).tolist()
-        weight = weights.flatten()[order, None]
-
-        pre = _products(x.index_select(0, token), gate_up.mT, counts)
-        gate, up = pre.chunk(2, dim=-1)
-        out = _products(F.silu(gate).mul_(up).mul_(weight), down.mT, counts)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order), device=order.device)
-        ctx.save_for_backward(x, weight, gate_up, down, pre, order, token, place)
-        ctx.counts, ctx.k = counts, experts.shape[1]
-        return _sum_pairs(out, place, ctx.k)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight, gate_up, down, pre, order, token, place = ctx.saved_tensors
-        counts = ctx.counts
-        gate, up = pre.chunk(2, dim=-1)
-        silu = F.silu(gate)
-        inner = silu * up
-        grad_out = grad.index_select(0, token)
-
-        grad_weighted = _products(grad_out, down, counts)
-        grad_down = _outer_products(grad_out, inner * weight, counts, down)
-        grad_weights = torch.empty_like(weight[:, 0])
-        grad_weights[order] = (grad_weighted * inner).sum(-1)
-        grad_inner = grad_weighted.mul_(weight)
-        grad_pre = torch.empty_like(pre)
-        torch.mul(grad_inner, silu, out=grad_pre[:, gate.shape[1] :])
-        grad_pre[:, : gate.shape[1]] = torch.ops.aten.silu_backward(grad_inner.mul_(up), gate)
-
-        grad_gate_up = _outer_products(grad_pre, x.index_select(0, token), counts, gate_up)
-        grad_x = _sum_pairs(_products(grad_pre, gate_up, counts), place, ctx.k)
-        return grad_x, grad_weights.view(-1, ctx.k), None, grad_gate_up, grad_down
-
-
-def _products(rows: Tensor, matrices: Tensor, counts: list[int]) -> Tensor:
-    """Each expert's rows times its matrix: [M, A] rows sorted by expert, [E, A, B] to [M, B]."""
-    out = rows.new_empty(len(rows), matrices.shape[-1])
-    for matrix, part, into in zip(matrices, rows.split(counts), out.split(counts)):
-        if len(part):
-            torch.mm(part, matrix, out=into)
-    return out
-
-
-def _outer_products(left: Tensor, right: Tensor, counts: list[int], like: Tensor) -> Tensor:
-    """Gradients of the experts' matrices: [M, A] and [M, B], sorted by expert, to [E, A, B]."""
-    out = torch.empty_like(like)
-    for a, b, into in zip(left.split(counts), right.split(counts), out):
-        torch.mm(a.T, b, out=into)
-    return out
-
-
-def _sum_pairs(rows: Tensor, place: Tensor, k: int) -> Tensor:
-    """Adds up each token's K rows of the sorted buffer: [N K, D] to [N, D]. A gather, so deterministic."""
-    return rows.index_select(0, place).unflatten(0, (-1, k)).sum(1)

@@ -46,7 +46,14 @@ def forward(
 
 
 def backward(
-    grad: Tensor, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor, pre: Tensor, order: Tensor
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    pre: Tensor,
+    order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
     return grouped.backward(_Torch, grad, x, weights, experts, gate_up, down, pre, order)

@@ -22,7 +22,14 @@ def forward(
 
 
 def backward(
-    grad: Tensor, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor, pre: Tensor, order: Tensor
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    pre: Tensor,
+    order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The chain rule, expert by expert; with s = silu(gate): ds/dgate = σ(gate) (1 + gate (1 - σ(gate)))."""
     grad_x, grad_weights = torch.zeros_like(x), torch.zeros_like(weights)

@@ -43,7 +43,9 @@ def rows_kernel(
             right = tl.load(place, (k < a)[:, None] & (n < b)[None], 0.0)
             total = tl.dot(left, right, total, input_precision="ieee")
         tl.store(
-            out + m[:, None].to(tl.int64) * b + n[None], total.to(out.dtype.element_ty), real[:, None] & (n < b)[None]
+            out + m[:, None].to(tl.int64) * b + n[None],
+            total.to(out.dtype.element_ty),
+            real[:, None] & (n < b)[None],
         )
 
 
@@ -74,7 +76,14 @@ def forward(
 
 
 def backward(
-    grad: Tensor, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor, pre: Tensor, order: Tensor
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    pre: Tensor,
+    order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
     return grouped.backward(_Grouped, grad, x, weights, experts, gate_up, down, pre, order)

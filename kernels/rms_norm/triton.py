@@ -41,14 +41,16 @@ def backward_kernel(
     factor = tl.load(weight + column, inside, 0.0).to(tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
     for i in range(ROWS):
-        here = inside & (program * ROWS + i < rows)
+        here = inside & (tl.zeros_like(column) + program * ROWS + i < rows)
         row = tl.minimum(program * ROWS + i, rows - 1)
         wide = tl.load(x + row * width + column, here, 0.0).to(tl.float32)
         g = tl.load(grad + row * width + column, here, 0.0).to(tl.float32)
         scale = tl.load(inverse + row)
         weighted = g * factor
         share = tl.sum(wide * weighted) * scale * scale * scale / width
-        tl.store(grad_x + row * width + column, (weighted * scale - wide * share).to(grad_x.dtype.element_ty), here)
+        tl.store(
+            grad_x + row * width + column, (weighted * scale - wide * share).to(grad_x.dtype.element_ty), here
+        )
         total += wide * scale * g
     tl.store(partial + program * width + column, total, inside)
 

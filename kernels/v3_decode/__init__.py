@@ -82,6 +82,7 @@ class LayerWeights:
     """[E, D, I]."""
 
 
+@functools.cache
 def load() -> Any:
     """The compiled function.
 

@@ -88,7 +88,11 @@ def load() -> tuple[Any, Any, Any]:
     library = build.load(Path(__file__).with_name("train.cpp"))
     forward = build.function(library, "v3_train_forward", "ppppppp")
     forward.restype = ctypes.c_void_p
-    return forward, build.function(library, "v3_train_backward", "ppppp"), build.function(library, "v3_train_free", "p")
+    return (
+        forward,
+        build.function(library, "v3_train_backward", "ppppp"),
+        build.function(library, "v3_train_free", "p"),
+    )
 
 
 def trunk(shape: Shape, batch: Batch, tensors: Sequence[Tensor | None], *, threads: int) -> Tensor:
@@ -140,7 +144,11 @@ class _Trunk(torch.autograd.Function):
         ]
         batch, grad = ctx.batch, grad.contiguous()
         load()[1](
-            ctx.kept.passing, batch.token_ids.data_ptr(), batch.turns.data_ptr(), grad.data_ptr(), _pointers(grads)
+            ctx.kept.passing,
+            batch.token_ids.data_ptr(),
+            batch.turns.data_ptr(),
+            grad.data_ptr(),
+            _pointers(grads),
         )
         return None, None, None, *grads
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,46 +9,28 @@ import torch
 from torch import Tensor
 
 from kernels import v3_decode
-from kernels.build import KernelUnavailable
 from kernels.v3_decode import LayerWeights, Shape, Step
 from model import fp8
 from model.engine.native import LatentDecoder
+from model.fused import MAX_PARAMETERS, chosen
 from model.mla import LATENT_EPS
 from model.moe import MoE
-from r1env.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from model.v3 import V3Policy
 
-CHOICES = ("auto", "fused", "plain")
-MAX_PARAMETERS = 50_000_000
-"""Larger policies are bound by their products, which torch does well."""
+OP = "v3_decode"
 
 
 def decoder_for(policy: V3Policy) -> LatentDecoder:
     """The fused decoder where it runs and pays, else the plain one.
 
-    `R1_DECODE=fused` insists on it, `R1_DECODE=plain` refuses it. Where no compiler is found that is said once.
+    `R1_KERNELS=v3_decode=cpu` insists on it, `=ref` refuses it. Where no compiler is found that is said once.
 
     Raises:
-        ConfigError: R1_DECODE has another value, or insists on what cannot be had.
+        ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    choice = os.environ.get("R1_DECODE", "auto")
-    if choice not in CHOICES:
-        raise ConfigError(f"R1_DECODE={choice}: not a valid choice{nearest(choice, CHOICES)}")
-    if choice == "plain":
-        return LatentDecoder(policy)
-    unfit = _unfit(policy)
-    if unfit is None:
-        try:
-            return FusedDecoder(policy)
-        except KernelUnavailable as error:
-            unfit = str(error)
-            if choice == "auto":
-                _say_once(f"sampling uses plain torch, which is slower: {error}")
-    if choice == "fused":
-        raise ConfigError(f"R1_DECODE=fused: {unfit}")
-    return LatentDecoder(policy)
+    return FusedDecoder(policy) if chosen(OP, lambda: _unfit(policy), v3_decode.load) else LatentDecoder(policy)
 
 
 def _unfit(policy: V3Policy) -> str | None:
@@ -68,11 +47,6 @@ def _unfit(policy: V3Policy) -> str | None:
     if sum(p.numel() for p in policy.parameters()) > MAX_PARAMETERS:
         return f"the policy has more than {MAX_PARAMETERS:,} parameters"
     return None
-
-
-@functools.cache
-def _say_once(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 class FusedDecoder(LatentDecoder):

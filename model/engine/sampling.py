@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.top_p_sample import top_p_sample
 from model.engine.base import SamplingParams
 
 
@@ -49,31 +50,27 @@ class RowParams:
     """Sampling parameters of every row; None where all rows have the default, so that it costs nothing."""
 
     temperature: Tensor | None
-    """float32 [R, 1], 1 for greedy rows."""
+    """float32 [R], 0 for greedy rows."""
     top_p: Tensor | None
-    """float32 [R, 1]."""
-    greedy: Tensor | None
-    """True for rows of temperature 0, bool [R]."""
+    """float32 [R]."""
 
     @classmethod
     def of(cls, params: Sequence[SamplingParams], device: torch.device) -> RowParams:
         """Stacks the rows' parameters."""
 
-        def column(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+        def column(name: str) -> Tensor | None:
+            values = [getattr(p, name) for p in params]
+            return (
+                None
+                if all(v == 1 for v in values)
+                else torch.tensor(values, dtype=torch.float32, device=device)
+            )
 
-        temperature = [p.temperature or 1.0 for p in params]
-        top_p = [p.top_p for p in params]
-        greedy = [p.temperature == 0 for p in params]
-        return cls(
-            column(temperature) if any(t != 1 for t in temperature) else None,
-            column(top_p) if any(p < 1 for p in top_p) else None,
-            torch.tensor(greedy, device=device) if any(greedy) else None,
-        )
+        return cls(column("temperature"), column("top_p"))
 
     def keep(self, rows: Tensor) -> RowParams:
         """The parameters of these rows, int64 [R']."""
-        return RowParams(*(None if x is None else x[rows] for x in (self.temperature, self.top_p, self.greedy)))
+        return RowParams(*(None if x is None else x[rows] for x in (self.temperature, self.top_p)))
 
 
 def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Tensor]:
@@ -88,29 +85,5 @@ def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Te
         Tokens int64 [R], and their log-probabilities under the distribution they were drawn from (after
         temperature and top-p; 0 for greedy rows), float32 [R] in nats.
     """
-    logits = logits.float()
-    if params.temperature is not None:
-        logits = logits / params.temperature
-    probability = logits.softmax(-1)
-    if params.top_p is None:
-        token, logprob = _invert(probability, uniform)
-    else:
-        probability, ids = torch.sort(probability, dim=-1, descending=True, stable=True)
-        # A token stays while those likelier than it have not yet reached top_p: the first always does.
-        before = probability.cumsum(-1) - probability
-        kept = torch.where(before < params.top_p, probability, 0.0)
-        token, logprob = _invert(kept / kept.sum(-1, keepdim=True), uniform)
-        token = ids.gather(-1, token[:, None])[:, 0]
-    if params.greedy is not None:
-        token = torch.where(params.greedy, logits.argmax(-1), token)
-        logprob = logprob.masked_fill(params.greedy, 0.0)
+    token, logprob, _ = top_p_sample(logits, uniform, temperature=params.temperature, top_p=params.top_p)
     return token, logprob
-
-
-def _invert(probability: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """The first token whose cumulative probability exceeds the uniform number (so never one of zero)."""
-    cumulative = probability.cumsum(-1)
-    # Rounding may leave the total beside 1; measured against it, a draw is always within.
-    target = uniform[:, None] * cumulative[:, -1:]
-    token = torch.searchsorted(cumulative, target, right=True)
-    return token[:, 0], probability.gather(-1, token)[:, 0].log()

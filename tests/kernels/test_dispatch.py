@@ -43,7 +43,9 @@ def test_a_choice_by_name_is_refused_with_the_reason():
     if not dispatch.interpreted():
         with pytest.raises(KernelUnavailable, match="CUDA"):
             rms_norm(X, W, 1e-6, impl="triton")
-    assert rms_norm(X.double(), W.double(), 1e-6).dtype == torch.float64  # left to itself it takes the reference
+    assert (
+        rms_norm(X.double(), W.double(), 1e-6).dtype == torch.float64
+    )  # left to itself it takes the reference
 
 
 def test_without_a_compiler_it_works_and_says_so_once(tmp_path):

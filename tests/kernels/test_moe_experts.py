@@ -10,7 +10,14 @@ from kernels.moe_experts import OP, cpu, moe_experts, ref
 from tests.kernels.common import needs, within_budget
 
 # tokens, chosen, experts, model, width; the pairs of some lie on either side of cpu.FEW_PAIRS
-SHAPES = [(1, 1, 1, 3, 5), (3, 2, 4, 10, 6), (9, 3, 7, 33, 17), (32, 2, 5, 24, 16), (33, 2, 5, 24, 16), (150, 4, 16, 40, 24)]
+SHAPES = [
+    (1, 1, 1, 3, 5),
+    (3, 2, 4, 10, 6),
+    (9, 3, 7, 33, 17),
+    (32, 2, 5, 24, 16),
+    (33, 2, 5, 24, 16),
+    (150, 4, 16, 40, 24),
+]
 
 
 def inputs(shape, dtype) -> list[torch.Tensor]:
@@ -102,7 +109,12 @@ def test_no_tokens_and_other_strides(impl):
     x, weights, experts, gate_up, down, _ = inputs((3, 2, 4, 10, 6), torch.float32)
     assert moe_experts(x[:0], weights[:0], experts[:0], gate_up, down, impl=impl).shape == (0, 10)
     turned = moe_experts(
-        x.T.contiguous().T, weights.T.contiguous().T, experts.T.contiguous().T, gate_up, down.mT.contiguous().mT, impl=impl
+        x.T.contiguous().T,
+        weights.T.contiguous().T,
+        experts.T.contiguous().T,
+        gate_up,
+        down.mT.contiguous().mT,
+        impl=impl,
     )
     torch.testing.assert_close(turned, ref.forward(x, weights, experts, gate_up, down)[0], rtol=1e-5, atol=1e-5)
 
@@ -111,4 +123,6 @@ def test_gates_far_from_zero():
     x, weights, experts, gate_up, down, _ = inputs((3, 2, 4, 10, 6), torch.float32)
     found = moe_experts(x * 1e4, weights, experts, gate_up, down, impl="cpu")
     assert found.isfinite().all()
-    torch.testing.assert_close(found, moe_experts(x * 1e4, weights, experts, gate_up, down, impl="ref"), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(
+        found, moe_experts(x * 1e4, weights, experts, gate_up, down, impl="ref"), rtol=1e-4, atol=1e-2
+    )

@@ -96,8 +96,8 @@ def test_a_saved_checkpoint(policy, tmp_path):
     with torch.no_grad():
         reference = policy.hidden(PACKED) @ policy.lm_head_weight.T
         logits = expanded.hidden(PACKED) @ expanded.lm_head_weight.T
-        # The same numbers, expanded once or in every product.
-        torch.testing.assert_close(kept.hidden(PACKED) @ kept.lm_head_weight.T, logits, rtol=1e-5, atol=1e-5)
+        # The same numbers, expanded once or in every product; sums are in another order.
+        torch.testing.assert_close(kept.hidden(PACKED) @ kept.lm_head_weight.T, logits, rtol=1e-5, atol=5e-5)
     # Every weight is off by at most 2^-4 of itself. On this random policy, whose routers are near ties everywhere,
     # that moves logits by 0.16 of their spread; the bound allows half as much again.
     assert float((logits - reference).std() / reference.std()) < 0.25

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from kernels import build
+from kernels import build, dispatch, v3_decode
 from model import presets
 from model.engine import SamplingParams
 from model.engine import build as build_engine
@@ -67,12 +67,12 @@ def test_weights_are_taken_at_the_start_of_a_wave():
 def test_the_choice(make_policy, monkeypatch):
     assert isinstance(decoder_for(make_policy()), FusedDecoder)
     assert type(decoder_for(make_policy().bfloat16())) is LatentDecoder
-    monkeypatch.setenv("R1_DECODE", "plain")
+    monkeypatch.setenv("R1_KERNELS", "v3_decode=ref")
     assert type(decoder_for(make_policy())) is LatentDecoder
-    monkeypatch.setenv("R1_DECODE", "fused")
+    monkeypatch.setenv("R1_KERNELS", "v3_decode=cpu")
     with pytest.raises(ConfigError, match="needs float32 on a CPU"):
         decoder_for(make_policy().bfloat16())
-    monkeypatch.setenv("R1_DECODE", "fusd")
+    monkeypatch.setenv("R1_KERNELS", "v3_decode=fused")
     with pytest.raises(ConfigError, match="'fused'"):
         decoder_for(make_policy())
 
@@ -80,12 +80,15 @@ def test_the_choice(make_policy, monkeypatch):
 def test_without_a_compiler_the_plain_one_serves(make_policy, monkeypatch, capsys):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     build.load.cache_clear()
+    v3_decode.load.cache_clear()
+    dispatch.say_once.cache_clear()
     try:
         assert type(decoder_for(make_policy())) is LatentDecoder
         assert type(decoder_for(make_policy())) is LatentDecoder
-        assert capsys.readouterr().err.count("sampling uses plain torch, which is slower") == 1
+        assert capsys.readouterr().err.count("v3_decode runs in plain torch, which is slower") == 1
     finally:
         build.load.cache_clear()
+        v3_decode.load.cache_clear()
 
 
 def test_a_source_that_does_not_compile_says_why(tmp_path, monkeypatch):

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import small_policy
 from hypothesis import given
 from hypothesis import strategies as st
-from test_properties import SETTINGS, configurations
+from test_properties import SETTINGS, configurations, small_policy
 
 from kernels import build, dispatch, v3_train
-from kernels.build import KernelUnavailable
 from model import fused
 from model.packed import Packed
 from model.v3 import V3Policy
+from r1env.errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -45,7 +44,9 @@ def random_groups(seed: int, vocab: int, shapes: list[tuple[int, list[int]]]) ->
     return Packed.from_groups([(ids(n), [ids(k) for k in tails]) for n, tails in shapes])
 
 
-def states_and_gradients(policy: V3Policy, packed: Packed) -> tuple[torch.Tensor, dict[str, torch.Tensor | None]]:
+def states_and_gradients(
+    policy: V3Policy, packed: Packed
+) -> tuple[torch.Tensor, dict[str, torch.Tensor | None]]:
     policy.zero_grad(set_to_none=True)
     hidden = policy.hidden(packed)
     weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))
@@ -57,11 +58,15 @@ def states_and_gradients(policy: V3Policy, packed: Packed) -> tuple[torch.Tensor
 @given(
     config=configurations(),
     softmax=st.booleans(),
-    shapes=st.lists(st.tuples(st.integers(1, 12), st.lists(st.integers(1, 20), max_size=3)), min_size=1, max_size=5),
+    shapes=st.lists(
+        st.tuples(st.integers(1, 12), st.lists(st.integers(1, 20), max_size=3)), min_size=1, max_size=5
+    ),
     threads=st.integers(1, 3),
 )
 def test_equals_the_plain_trunk(config, softmax, shapes, threads):
-    policy = small_policy(**{**config, "attention_bias": False, "scoring_func": "softmax" if softmax else "sigmoid"})
+    policy = small_policy(
+        **{**config, "attention_bias": False, "scoring_func": "softmax" if softmax else "sigmoid"}
+    )
     packed = random_groups(config["seed"], config["vocab_size"], shapes)
     with setting("v3_train=ref"):
         plain, expected = states_and_gradients(policy, packed)
@@ -122,7 +127,10 @@ def test_the_choice(make_policy, monkeypatch):
         monkeypatch.undo()
     with setting("v3_train=ref"):
         assert not fused.fits(make_policy().model)
-    with setting("v3_train=cpu"), pytest.raises(KernelUnavailable, match="needs all weights in float32 on a CPU"):
+    with (
+        setting("v3_train=cpu"),
+        pytest.raises(ConfigError, match="needs all weights in float32 on a CPU"),
+    ):
         fused.fits(make_policy().bfloat16().model)
 
 
@@ -134,7 +142,7 @@ def test_without_a_compiler_the_plain_one_serves(make_policy, monkeypatch, capsy
     try:
         with setting("auto"):
             assert not fused.fits(make_policy().model) and not fused.fits(make_policy().model)
-        assert capsys.readouterr().err.count("training uses plain torch, which is slower") == 1
+        assert capsys.readouterr().err.count("v3_train runs in plain torch, which is slower") == 1
     finally:
         build.load.cache_clear()
         v3_train.load.cache_clear()

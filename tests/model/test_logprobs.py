@@ -32,18 +32,6 @@ def test_values_and_gradients(chunk, temperature):
     assert not entropy.requires_grad
 
 
-def test_no_more_than_a_chunk_of_logits_is_alive(monkeypatch):
-    import model.logprobs as module
-
-    sizes = []
-    plain = module._logits
-    monkeypatch.setattr(module, "_logits", lambda h, w, t: sizes.append(len(h)) or plain(h, w, t))
-    head = types.SimpleNamespace(lm_head_weight=torch.randn(50, 4, requires_grad=True))
-    logprobs, _ = token_logprobs(head, torch.randn(23, 4), torch.zeros(23, dtype=torch.int64), chunk=5)
-    logprobs.sum().backward()
-    assert sizes == [5, 5, 5, 5, 3] * 2
-
-
 def test_bfloat16_head_gives_float32_logprobs():
     head = types.SimpleNamespace(lm_head_weight=torch.randn(9, 4).bfloat16().requires_grad_())
     hidden = torch.randn(5, 4).bfloat16().requires_grad_()
