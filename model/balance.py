@@ -62,6 +62,8 @@ def sequence_loss(routing: Routing, packed: Packed) -> Tensor:
     total = torch.zeros((), device=device)
     for layer, experts in routing.experts.items():
         scores = routing.scores[layer]
+        if len(scores) != len(packed.token_ids):
+            continue  # a multi-token-prediction module's, whose tokens are others
         count = scores.shape[-1]
         chosen = torch.zeros_like(scores).scatter_(-1, experts, 1.0)
         share = scores / (scores.sum(-1, keepdim=True) + 1e-20)

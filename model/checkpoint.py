@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from model.hf import HFPolicy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_EXPANDED_AT_ONCE = 2**20
+"""Weights that are expanded from FP8 before they are put in their place."""
 MAX_SHARD_BYTES = 5 * 2**30
 """Size of a file at most, as the field has it; a single larger tensor has a file of its own."""
 
@@ -58,7 +62,7 @@ def load(
             shape than the configuration says, naming it.
         ConfigError: the configuration describes a policy that cannot be computed, or a name is unknown.
     """
-    path = _settled(Path(directory))
+    path = _settled(Path(directory).absolute()) if Path(directory).exists() else _settled(Path(directory))
     where = resolve_device(device)
     as_dtype = None if dtype == "auto" else resolve_dtype(dtype)
     is_hub_name = not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(directory))
@@ -89,7 +93,7 @@ def save(
     Raises:
         RunError: the directory cannot be written; what was there before is untouched.
     """
-    with replaced(Path(directory)) as partial:
+    with replaced(Path(directory).absolute()) as partial:
         if isinstance(policy, V3Policy | V3Scorer):
             _save_v3(policy, partial, fp8=fp8, max_shard_bytes=max_shard_bytes)
         elif fp8:
@@ -174,6 +178,12 @@ def _load_v3(
     table = files.entries(directory)
     if not any(name.startswith(f"model.layers.{config.num_hidden_layers}.") for name in table):
         # transformers writes num_nextn_predict_layers = 1 whether or not there is such a module.
+        if config.num_nextn_predict_layers:
+            warnings.warn(
+                f"{directory}: config.json names {config.num_nextn_predict_layers} multi-token-prediction module(s) "
+                "and the files hold none (transformers writes it so); loaded without",
+                stacklevel=3,
+            )
         config = dataclasses.replace(config, num_nextn_predict_layers=0)
     scores = any("SequenceClassification" in name for name in raw.get("architectures") or ())
     quantised = raw.get("quantization_config")
@@ -224,6 +234,8 @@ def _match(
     expected = {piece.name: piece.shape for parts in plan.pieces.values() for piece in parts}
     for name, shape in list(expected.items()):
         scale = f"{name}_scale_inv"
+        if name in table and table[name].dtype == "F8_E4M3" and len(shape) != 2:
+            raise CheckpointError(f"{directory}: tensor {name!r} is stored in FP8, which is for matrices")
         if name in table and table[name].dtype == "F8_E4M3" and scale not in expected:
             plan.scales[name] = scale
             expected[scale] = fp8_format.scale_shape(shape)
@@ -281,6 +293,12 @@ def _targets(
             continue
         first = plan.pieces[name][0].name
         stored = files.DTYPES[table[first].dtype]
+        odd = [p.name for p in plan.pieces[name] if table[p.name].dtype != table[first].dtype]
+        if odd and dtype is None:
+            raise CheckpointError(
+                f"tensor {odd[0]!r} is stored as {table[odd[0]].dtype}, {first!r} as {table[first].dtype}: here they "
+                "are one; say with dtype= which it is to be"
+            )
         if name.endswith(("e_score_correction_bias", "_scale_inv")) or tensor.dtype == fp8_format.DTYPE:
             # The bias decides near-ties and stays in float32 as released; FP8 that is kept is kept as it is.
             kept = tensor.dtype
@@ -310,8 +328,8 @@ def _fill(directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapp
                     if name in plan.scales:
                         scale = table[plan.scales[name]]
                         with files.opened(scale.file) as other:  # it may lie in another file
-                            values = source.tensor(table[name])
-                            into.copy_(fp8_format.dequantise(values, other.tensor(scale), whole.dtype))
+                            _expand(source.tensor(table[name]), other.tensor(scale), into)
+                            source.forget(table[name])
                     else:
                         source.read(name, table[name], into)
 
@@ -325,19 +343,27 @@ def _fill(directory: Path, state: Mapping[str, Tensor], plan: _Plan, table: Mapp
                 )
 
 
+def _expand(values: Tensor, scale: Tensor, into: Tensor) -> None:
+    """Writes FP8 weights [O, I] out, some blocks of rows at a time: nothing as large as the matrix is held beside it."""
+    blocks = max(1, _EXPANDED_AT_ONCE // (fp8_format.BLOCK * max(1, values.shape[1])))
+    for first in range(0, len(scale), blocks):
+        rows = slice(first * fp8_format.BLOCK, (first + blocks) * fp8_format.BLOCK)
+        into[rows] = fp8_format.dequantise(values[rows], scale[first : first + blocks], into.dtype)
+
+
 # --- writing ---------------------------------------------------------------------------------------------
 
 
 def _save_v3(module: V3Policy | V3Scorer, directory: Path, *, fp8: bool, max_shard_bytes: int) -> None:
     config = module.config
-    tensors = disk_tensors(module.state_dict(), config)
+    tensors: dict[str, Tensor | files.Later] = dict(disk_tensors(module.state_dict(), config))
     raw = config.to_dict()
     if isinstance(module, V3Scorer):
         raw["architectures"] = ["DeepseekV3ForSequenceClassification"]
         raw["num_labels"] = 1
         raw["num_nextn_predict_layers"] = 0
     if fp8:
-        tensors = _in_fp8(tensors)
+        tensors = _in_fp8(disk_tensors(module.state_dict(), config))
     if any(tensor.dtype == fp8_format.DTYPE for tensor in tensors.values()):
         raw["quantization_config"] = fp8_format.CONFIG
     files.write(tensors, directory, max_shard_bytes=max_shard_bytes)
@@ -347,15 +373,24 @@ def _save_v3(module: V3Policy | V3Scorer, directory: Path, *, fp8: bool, max_sha
     _write_json(directory / "generation_config.json", {"do_sample": True, **ids})
 
 
-def _in_fp8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same with every projection quantised and its factors beside it."""
-    found = {}
+def _in_fp8(tensors: Mapping[str, Tensor]) -> dict[str, Tensor | files.Later]:
+    """The same with every projection quantised, when its turn comes, and its factors beside it."""
+    found: dict[str, Tensor | files.Later] = {}
     for name, tensor in tensors.items():
         if is_quantised(name) and tensor.dtype != fp8_format.DTYPE:
-            found[name], found[f"{name}_scale_inv"] = fp8_format.quantise(tensor.detach())
+            scale = torch.empty(fp8_format.scale_shape(tuple(tensor.shape)), device="meta")
+            found[name] = files.Later(
+                torch.empty(tensor.shape, dtype=fp8_format.DTYPE, device="meta"),
+                functools.partial(_quantised, tensor, 0),
+            )
+            found[f"{name}_scale_inv"] = files.Later(scale, functools.partial(_quantised, tensor, 1))
         else:
             found[name] = tensor
     return found
+
+
+def _quantised(tensor: Tensor, part: int) -> Tensor:
+    return fp8_format.quantise(tensor.detach())[part]
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from r1env.errors import CheckpointError, ConfigError, nearest
 
@@ -118,6 +118,23 @@ class V3Config:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"{name} = {value!r} must be an integer of at least {least}")
+            self._require(value < 2**31, name, "is beyond any policy")
+        for name in (
+            "rms_norm_eps",
+            "rope_theta",
+            "routed_scaling_factor",
+            "initializer_range",
+            "aux_loss_alpha",
+        ):
+            number, smallest = getattr(self, name), 0.0 if name == "aux_loss_alpha" else 1e-30
+            self._require(_is_number(number) and number >= smallest, name, "must be a finite number above 0")
+        for name in ("norm_topk_prob", "attention_bias", "tie_word_embeddings", "seq_aux"):
+            self._require(isinstance(getattr(self, name), bool), name, "must be true or false")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            ids = getattr(self, name)
+            ids = ids if name == "eos_token_id" and isinstance(ids, list) else [ids]
+            known = all(i is None or (isinstance(i, int) and not isinstance(i, bool)) for i in ids)
+            self._require(known, name, "must be a token's number")
         self._require(self.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", "must be even: it turns pairs")
         self._require(
             self.num_experts_per_tok <= self.n_routed_experts,
@@ -202,6 +219,8 @@ class V3Config:
             )
         # transformers 5 writes one dictionary `rope_parameters` where the released file has two keys.
         rope = raw.get("rope_parameters")
+        if rope is not None and not isinstance(rope, dict):
+            raise ConfigError(f"rope_parameters = {rope!r} must be an object")
         if rope:
             raw.setdefault("rope_theta", rope.get("rope_theta", cls.rope_theta))
             raw.setdefault("rope_scaling", {k: v for k, v in rope.items() if k != "rope_theta"})
@@ -264,6 +283,10 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     return raw
 
 
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def yarn_mscale(factor: float, mscale: float) -> float:
     """YaRN's attention temperature for a context stretched `factor` times (2309.00071 eq. 22)."""
     return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
@@ -273,6 +296,8 @@ def _yarn(raw: dict[str, Any] | None) -> dict[str, Any] | None:
     """Brings `rope_scaling` to the released form; None where it asks for plain rotary positions."""
     if not raw:
         return None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"rope_scaling = {raw!r} must be an object")
     kind = raw.get("type", raw.get("rope_type", "default"))
     if kind == "default":
         return None
@@ -285,7 +310,8 @@ def _yarn(raw: dict[str, Any] | None) -> dict[str, Any] | None:
     scaling: dict[str, Any] = {"type": "yarn"}
     for key in known:
         value = raw.get(key, _YARN_DEFAULTS.get(key))
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise ConfigError(f"rope_scaling.{key} = {value!r} must be a non-negative number")
+        if not _is_number(value) or value < 0 or (value == 0 and not key.startswith("mscale")):
+            least = "at least 0" if key.startswith("mscale") else "above 0"
+            raise ConfigError(f"rope_scaling.{key} = {value!r} must be a finite number {least}")
         scaling[key] = value
     return scaling

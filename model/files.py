@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,6 +62,8 @@ def entries(directory: Path) -> dict[str, Entry]:
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         files = sorted(set(places.values()))
+        if not all(isinstance(file, str) for file in files):
+            raise ValueError("a file's name is no text")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is damaged: {error!r}") from None
     found: dict[str, Entry] = {}
@@ -83,15 +85,19 @@ def _header(file: Path) -> dict[str, Entry]:
                 raise CheckpointError(f"{file} is damaged: its header is cut off; restore it or save again")
             table = json.loads(stream.read(length))
         checksums = json.loads(table.pop("__metadata__", {}).get(_CHECKSUMS, "{}"))
+        if not isinstance(checksums, dict):
+            raise ValueError("its checksums are no object")
     except FileNotFoundError:
         raise CheckpointError(f"{file} does not exist: the directory lacks weights") from None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{file} is damaged: its header cannot be read ({error})") from None
     found = {}
     for name, raw in table.items():
         try:
             begin, end = raw["data_offsets"]
             shape = tuple(raw["shape"])
+            if not isinstance(raw["dtype"], str) or not all(type(n) is int and n >= 0 for n in shape):
+                raise ValueError("neither a type nor a shape")
             entry = Entry(file, raw["dtype"], shape, 8 + length + begin, end - begin, checksums.get(name))
         except (KeyError, TypeError, ValueError):
             raise CheckpointError(f"{file}: tensor {name!r} is damaged: its header entry is {raw!r}") from None
@@ -132,6 +138,7 @@ class Source:
         if not as_stored or entry.size == 0:
             self.verify(name, entry)
             into.copy_(self.tensor(entry))
+            self.forget(entry)
             return
         # Straight to its place: mapped pages would cost their faults and count as memory of ours.
         target = _bytes(into)
@@ -142,6 +149,13 @@ class Source:
                 raise CheckpointError(f"{entry.file}: tensor {name!r} is damaged: its bytes end early")
             done += count
         _compare(name, entry, target)
+
+    def forget(self, entry: Entry) -> None:
+        """Gives back the pages that a tensor's bytes were mapped to: they count as memory of ours."""
+        first = -(-entry.begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (entry.begin + entry.size) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._data.madvise(mmap.MADV_DONTNEED, first, length)
 
     def verify(self, name: str, entry: Entry) -> None:
         """Compares a tensor's bytes with their checksum, where the file has one.
@@ -193,10 +207,33 @@ def by_file(table: Mapping[str, Entry]) -> dict[Path, list[str]]:
     return found
 
 
-def write(tensors: Mapping[str, Tensor], directory: Path, *, max_shard_bytes: int) -> None:
+@dataclasses.dataclass(frozen=True)
+class Later:
+    """A tensor that is made when it is written."""
+
+    like: Tensor
+    """Its shape and dtype, on the meta device."""
+    make: Callable[[], Tensor]
+    """Makes it."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the tensor."""
+        return self.like.dtype
+
+    def numel(self) -> int:
+        """Numbers in it."""
+        return self.like.numel()
+
+    def element_size(self) -> int:
+        """Bytes a number."""
+        return self.like.element_size()
+
+
+def write(tensors: Mapping[str, Tensor | Later], directory: Path, *, max_shard_bytes: int) -> None:
     """Writes one file, or with an index as many as needed so that none exceeds `max_shard_bytes`.
 
-    Only one shard's tensors are brought to the CPU at a time.
+    Only one shard's tensors are made, and brought to the CPU, at a time.
     """
     shards = list(_shards(tensors, max_shard_bytes))
     if len(shards) == 1:
@@ -212,7 +249,7 @@ def write(tensors: Mapping[str, Tensor], directory: Path, *, max_shard_bytes: in
     (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _shards(tensors: Mapping[str, Tensor], max_bytes: int) -> Iterable[list[str]]:
+def _shards(tensors: Mapping[str, Tensor | Later], max_bytes: int) -> Iterable[list[str]]:
     names: list[str] = []
     size = 0
     for name, tensor in tensors.items():
@@ -225,11 +262,12 @@ def _shards(tensors: Mapping[str, Tensor], max_bytes: int) -> Iterable[list[str]
     yield names
 
 
-def _write_file(tensors: Mapping[str, Tensor], file: Path) -> None:
+def _write_file(tensors: Mapping[str, Tensor | Later], file: Path) -> None:
     from safetensors.torch import save_file
 
     # Tensors that share memory (a released copy of the embedding) are written twice: each needs its own.
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    made = {name: t.make() if isinstance(t, Later) else t for name, t in tensors.items()}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in made.items()}
     seen: set[int] = set()
     for name, tensor in ready.items():
         if tensor.data_ptr() in seen:

@@ -46,6 +46,8 @@ def check_config(raw: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: it is another one.
     """
+    if not isinstance(raw, dict):
+        raise ConfigError(f"quantization_config = {raw!r} must be an object")
     for key in ("quant_method", "fmt", "weight_block_size"):
         if raw.get(key, CONFIG[key]) != CONFIG[key]:
             raise ConfigError(

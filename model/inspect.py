@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m model.inspect",
         description="Parameters, bytes, operations and cache of a V3 configuration.",
     )
-    parser.add_argument("directory", type=Path, help="a checkpoint directory, or one with a config.json alone")
+    parser.add_argument("directory", type=Path, help="a checkpoint directory, or a config.json")
     parser.add_argument("--json", action="store_true", help="one JSON document on one line")
     parser.add_argument(
         "--context", type=int, default=4096, metavar="N", help="tokens of context (default: 4096)"
@@ -191,7 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.context < 0:
             raise ConfigError(f"--context {options.context} must not be negative")
-        found = inspect(options.directory, context=options.context)
+        directory = options.directory.parent if options.directory.name == "config.json" else options.directory
+        found = inspect(directory, context=options.context)
         if options.figure:
             from model.figure import draw
 

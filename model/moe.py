@@ -7,6 +7,8 @@ Legend: N tokens, D model, I width of an expert, E experts, K chosen experts a t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -48,6 +50,15 @@ class Gate(nn.Module):
         corrected = config.topk_method == "noaux_tc"
         bias = torch.zeros(config.n_routed_experts, dtype=torch.float32) if corrected else None
         self.register_buffer("e_score_correction_bias", bias)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Gate:
+        """Moves and converts the weights; the bias moves only: it decides near-ties and stays in float32."""
+        bias = self.e_score_correction_bias
+        super()._apply(fn, recurse)
+        moved = self.e_score_correction_bias
+        if bias is not None and moved is not None and moved.dtype != torch.float32:
+            self.e_score_correction_bias = bias.to(moved.device)
+        return self
 
     def forward(self, x: Tensor, routing: Routing | None = None) -> tuple[Tensor, Tensor]:
         """Chooses experts for every token.

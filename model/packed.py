@@ -111,6 +111,8 @@ class Packed:
         valid = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         valid = valid.bool()
         lengths = valid.sum(1).tolist()
+        if not any(lengths):
+            raise DataError("there is no token: the batch is empty, or its attention_mask hides all of it")
         starts = itertools.accumulate(lengths, initial=0)
         segments = tuple(Segment(start, n, start, 0) for start, n in zip(starts, lengths) if n)
         return cls(input_ids[valid], (valid.long().cumsum(1) - 1)[valid], segments), valid

@@ -28,14 +28,21 @@ FORCED = "<think>\n"
 """What R1's template of 2025-02-24 and later writes after `<｜Assistant｜>`."""
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}"
+    "{% set ns = namespace(system='') %}"
     "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}{{ message['content'] }}"
-    "{% elif message['role'] == 'user' %}{{ '<｜User｜>' + message['content'] }}"
-    "{% else %}{{ '<｜Assistant｜>' + message['content'].split('</think>')[-1] + eos_token }}"
+    "{% if message['role'] == 'system' %}{% set ns.system = message['content'] %}{% endif %}"
+    "{% endfor %}"
+    "{{ bos_token + ns.system }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '<｜User｜>' + message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}"
+    "{{ '<｜Assistant｜>' + (message['content'] or '').split('</think>')[-1] + eos_token }}"
+    "{% elif message['role'] != 'system' %}"
+    "{{ raise_exception('the role ' + message['role'] + ' is none of system, user, assistant') }}"
     "{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}"
 )
+"""As released: the last system message goes first, history keeps only what follows `</think>`."""
 
 
 def build() -> PreTrainedTokenizerFast:
@@ -75,6 +82,7 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message], force_think: 
     """
     opening = FORCED if force_think else ""
     if isinstance(prompt, str):
+        opening = "" if prompt.rstrip().endswith(FORCED.rstrip()) else opening
         return list(tokenizer(prompt + opening)["input_ids"])
     text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
     if not text.rstrip().endswith(FORCED.rstrip()):

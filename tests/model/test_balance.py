@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model import balance
+from model import balance, mtp
 from model.logprobs import token_logprobs
 from model.packed import Packed
 from model.routing import Routing, imbalance
@@ -164,3 +164,13 @@ def test_choice_and_weights_by_hand(make_policy, scoring, method):
     expected = {"greedy": {0, 4}, "group_limited_greedy": {0, 1}, "noaux_tc": {2, 3}}[method]
     assert set(experts[0].tolist()) == expected
     torch.testing.assert_close(weights[0], 2.5 * scores[experts[0]])
+
+
+def test_modules_of_another_layout_do_not_disturb(make_policy):
+    """The routing of a multi-token-prediction loss lies on fewer tokens, and is no part of these sequences."""
+    policy, packed = make_policy(num_nextn_predict_layers=1), corpus(0)
+    plain, routing = Routing(), Routing()
+    policy.hidden(packed, plain)
+    mtp.mtp_loss(policy, packed, policy.hidden(packed, routing), routing=routing)
+    assert set(routing.experts) == {1, 2, 3}
+    assert float(balance.sequence_loss(routing, packed)) == float(balance.sequence_loss(plain, packed))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -271,3 +272,116 @@ def test_equal_policies_give_equal_files(tmp_path):
         assert '"__metadata__":{"checksums"' in done.stdout
         hashes.add(hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest())
     assert len(hashes) == 1
+
+
+def header(directory, change):
+    """Rewrites the header of the weights' file, its length kept."""
+    path = directory / "model.safetensors"
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    table = json.loads(data[8 : 8 + size])
+    change(table)
+    text = json.dumps(table, separators=(",", ":")).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t[DOWN].update(shape="ab"), DOWN),
+        (lambda t: t[DOWN].update(shape=[44.0, 22.0]), DOWN),
+        (lambda t: t[DOWN].update(dtype=["F32"]), DOWN),
+        (lambda t: t["__metadata__"].update(checksums="[]"), "checksums"),
+        (lambda t: t["__metadata__"].update(checksums="null"), "checksums"),
+        (lambda t: t["__metadata__"].update(checksums=3), "header"),
+    ],
+)
+def test_damaged_headers_are_named(saved, change, says):
+    header(saved, change)
+    with pytest.raises(CheckpointError, match=says):
+        model.load(saved)
+
+
+def test_an_expert_of_another_type_is_named(saved):
+    edit(saved, lambda t: t.update({DOWN: t[DOWN].bfloat16()}))
+    with pytest.raises(CheckpointError, match=f"'{DOWN}' is stored as BF16"):
+        model.load(saved)
+    assert model.load(saved, dtype="float32").lm_head_weight.dtype == torch.float32
+
+
+def test_a_norm_in_fp8_is_named(saved):
+    name = "model.norm.weight"
+    edit(saved, lambda t: t.update({name: t[name].to(torch.float8_e4m3fn)}))
+    with pytest.raises(CheckpointError, match=f"'{name}' is stored in FP8"):
+        model.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rope_scaling": "yarn"}, {"rope_parameters": "x"}, {"hidden_size": 10**12}, {"vocab_size": 2**63},
+        {"rope_theta": "10000"}, {"rope_theta": 0}, {"rms_norm_eps": float("nan")}, {"routed_scaling_factor": "2.5"},
+        {"attention_bias": "false"}, {"eos_token_id": "x"}, {"quantization_config": "fp8"},
+    ],
+)  # fmt: skip
+def test_values_that_nothing_can_be_computed_with(saved, change):
+    (key,) = change
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(ConfigError, match=key):
+        model.load(saved)
+
+
+def test_modules_that_are_promised_and_missing_are_spoken_of(saved):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "num_nextn_predict_layers": 1}))
+    with pytest.warns(UserWarning, match="names 1 multi-token-prediction module"):
+        model.load(saved)
+
+
+def peak_beside(work, make: str, act: str) -> tuple[int, int]:
+    """Memory in bytes that `act` takes at its peak beyond what it leaves, and what it leaves; in a process of its own."""
+    code = f"""
+import gc, resource, sys, threading, time, torch, model, psutil
+from model.config import V3Config
+from model.v3 import V3Policy
+torch.set_num_threads(1)
+me = psutil.Process()
+{make}
+gc.collect()
+before, peak, done = me.memory_info().rss, [0], []
+def watch():
+    while not done:
+        peak[0] = max(peak[0], me.memory_info().rss)
+        time.sleep(0.001)
+thread = threading.Thread(target=watch); thread.start()
+{act}
+done.append(1); thread.join()
+print(peak[0] - me.memory_info().rss, me.memory_info().rss - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(work)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    extra, left = map(int, done.stdout.split())
+    return extra, left
+
+
+WIDE = (
+    "import dataclasses; from model import presets; config = dataclasses.replace(presets.tiny_config(), hidden_size=512,"
+    " intermediate_size=16384, num_hidden_layers=3, first_k_dense_replace=3);"
+)
+
+
+@pytest.mark.parametrize("fp8", [False, True])
+def test_memory_is_the_policy_and_one_file_at_most(tmp_path, fp8):
+    """Loading and saving, shard by shard: matrices of 8M weights, files of 20 MB."""
+    shard = 20 * 2**20
+    make = f"{WIDE} p = V3Policy.fresh(config, 0).bfloat16()"
+    save = f"model.save(p, sys.argv[1] + '/c', fp8={fp8}, max_shard_bytes={shard})"
+    extra, _ = peak_beside(tmp_path, make, save)
+    assert (
+        extra < 3 * shard + 2 * 32 * 2**20
+    )  # a file's tensors, their copy in the writer, one matrix in float32
+    extra, _ = peak_beside(tmp_path, "", "p = model.load(sys.argv[1] + '/c', device='cpu')")
+    assert extra < shard + 12 * 2**20

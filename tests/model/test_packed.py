@@ -133,3 +133,8 @@ def test_every_token_finds_its_own_output_with_threads_too():
             assert bool(real[packed.slots].all())
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_mask_that_hides_everything_is_named(make_policy):
+    with pytest.raises(DataError, match="hides all of it"):
+        make_policy()(torch.ones(1, 3, dtype=torch.int64), torch.zeros(1, 3))

@@ -46,3 +46,13 @@ def test_checkpointed_activations_change_nothing(make_policy, monkeypatch):
         gradients.append({n: p.grad for n, p in policy.named_parameters()})
     for name, gradient in gradients[0].items():
         assert torch.equal(gradient, gradients[1][name]), name
+
+
+def test_the_routers_bias_stays_in_float32(make_policy):
+    policy = make_policy()
+    bias = policy.model.layers[1].mlp.gate.e_score_correction_bias.clone()
+    policy = policy.bfloat16()
+    for module in (policy, V3Scorer.from_policy(policy), policy.to(torch.float16)):
+        kept = module.model.layers[1].mlp.gate.e_score_correction_bias
+        assert kept.dtype == torch.float32 and torch.equal(kept, bias)
+    assert policy.lm_head_weight.dtype == torch.float16

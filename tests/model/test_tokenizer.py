@@ -143,3 +143,20 @@ def test_outputs_are_read_with_and_without_the_opening_tag(opening):
     found = prompts.parse(f"{opening}two and two</think>\nThe final answer is \\boxed{{4}}")
     assert (found.reasoning, found.summary) == ("two and two", "The final answer is \\boxed{4}")
     assert found.well_formed_r1 and not found.truncated
+
+
+def test_system_messages_go_first_and_the_last_one_counts(tokenizer):
+    def text(chat):
+        return tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+
+    system, other, user = (
+        {"role": r, "content": c} for r, c in (("system", "A"), ("system", "B"), ("user", "hi"))
+    )
+    assert text([user, system]) == text([system, user]) == text([other, system, user])
+
+
+def test_a_role_that_is_none_and_an_answer_without_text(tokenizer):
+    with pytest.raises(Exception, match="the role tool is none of"):
+        tokenizer.apply_chat_template([{"role": "tool", "content": "42"}], tokenize=False)
+    silent = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": None}]
+    assert tokenizer.apply_chat_template(silent, tokenize=False).endswith(f"<｜Assistant｜>{tk.EOS}")
