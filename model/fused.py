@@ -1,4 +1,7 @@
-"""The trunk by the compiled kernel (kernels/v3_train): for small policies in float32 on a CPU."""
+"""Whole networks compiled, for small policies in float32 on a CPU: when they run, and the trunk for training by one.
+
+The decoding step is `model.engine.fused`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels import dispatch, v3_train
 from kernels.build import KernelUnavailable
+from kernels.v3 import MAX_EXPERTS, Shape
+from model.config import V3Config
 from model.mla import LATENT_EPS
 from model.moe import MoE
 from model.packed import Packed
@@ -30,15 +35,15 @@ def fits(trunk: Trunk) -> bool:
     Raises:
         ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    return chosen(OP, lambda: _unfit(trunk), v3_train.load)
+    return chosen(OP, lambda: unfit(trunk, trunk.config), v3_train.load)
 
 
-def chosen(op: str, unfit: Callable[[], str | None], load: Callable[[], object]) -> bool:
+def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object]) -> bool:
     """Whether the C++ form of a whole network runs instead of plain torch. Where no compiler is found is said once.
 
     Args:
         op: Its name in `R1_KERNELS`.
-        unfit: Why the policy is not for it; None if it is.
+        why_not: Why the policy is not for it; None if it is.
         load: Compiles it.
 
     Raises:
@@ -50,7 +55,7 @@ def chosen(op: str, unfit: Callable[[], str | None], load: Callable[[], object])
         raise ConfigError(str(error)) from None
     if choice == "ref":
         return False
-    reason = unfit()
+    reason = why_not()
     if reason is None:
         try:
             load()
@@ -72,19 +77,20 @@ def hidden(trunk: Trunk, packed: Packed) -> Tensor:
         turns=torch.view_as_real(rotations(trunk.config, packed.positions)).flatten(1).contiguous(),
         segments=torch.tensor(segments),
     )
-    return v3_train.trunk(_shape(trunk), batch, _tensors(trunk), threads=torch.get_num_threads())
+    return v3_train.trunk(shape_of(trunk), batch, _tensors(trunk), threads=torch.get_num_threads())
 
 
-def _unfit(trunk: Trunk) -> str | None:
-    """Why a trunk is not for the kernel; None if it is."""
-    config = trunk.config
-    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (*trunk.parameters(), *trunk.buffers())):
+def unfit(module: nn.Module, config: V3Config) -> str | None:
+    """Why a policy, or its trunk, is not for these kernels; None if it is."""
+    if any(
+        t.device.type != "cpu" or t.dtype != torch.float32 for t in (*module.parameters(), *module.buffers())
+    ):
         return "it needs all weights in float32 on a CPU"
     if config.attention_bias:
         return "it has no attention_bias"
-    if config.n_routed_experts > v3_train.MAX_EXPERTS:
-        return f"it has room for {v3_train.MAX_EXPERTS} experts"
-    if sum(p.numel() for p in trunk.parameters()) > MAX_PARAMETERS:
+    if config.n_routed_experts > MAX_EXPERTS:
+        return f"it has room for {MAX_EXPERTS} experts"
+    if sum(p.numel() for p in module.parameters()) > MAX_PARAMETERS:
         return f"the policy has more than {MAX_PARAMETERS:,} parameters"
     return None
 
@@ -117,9 +123,10 @@ def _tensors(trunk: Trunk) -> list[Tensor | None]:
     return found
 
 
-def _shape(trunk: Trunk) -> v3_train.Shape:
+def shape_of(trunk: Trunk) -> Shape:
+    """Its sizes and constants for the kernels."""
     c = trunk.config
-    return v3_train.Shape(
+    return Shape(
         hidden=c.hidden_size,
         layers=c.num_hidden_layers,
         heads=c.num_attention_heads,

@@ -19,40 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import build
+from kernels.v3 import MAX_EXPERTS, Shape
 
 PAD = 32
 """Columns of stored matrices are padded to a multiple of this."""
-MAX_EXPERTS = 1024
 SOURCE = Path(__file__).with_name("step.cpp")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Sizes and constants of the policy; the order is the kernel's."""
-
-    hidden: int
-    layers: int
-    heads: int
-    latent: int
-    rope: int
-    query_latent: int
-    """0 where queries come straight from the residual stream."""
-    vocabulary: int
-    experts: int
-    chosen: int
-    expert_width: int
-    groups: int
-    chosen_groups: int
-    """Equal to `groups` where the choice is not limited."""
-    softmax: bool
-    """Softmax scores instead of sigmoid ones."""
-    normalise: bool
-    """Whether chosen weights are made to sum to one."""
-    corrected: bool
-    """Whether the routers have a correction bias, and judge a group by its best two."""
-    eps: float
-    latent_eps: float
-    scaling: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from kernels import build
+from kernels.v3 import Shape
 
-MAX_EXPERTS = 1024
 TENSORS = (
     "in_norm", "query_a", "query_norm", "query_b", "kv_a", "kv_norm", "kv_b", "out", "post_norm", "gate", "up", "down",
     "router", "bias", "expert_gate_up", "expert_down",
@@ -28,41 +28,6 @@ TENSORS = (
 """A layer's tensors, float32, matrices as torch.nn.Linear has them. `query_a` is the whole query projection, and
 `query_norm` and `query_b` are absent, in a policy without a query latent; the last four are absent in a dense layer,
 whose `gate`, `up` and `down` are the network's; in a sparse one they are the shared experts'."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Sizes and constants of the policy; the order is the kernel's."""
-
-    hidden: int
-    layers: int
-    heads: int
-    nope: int
-    rope: int
-    value: int
-    latent: int
-    query_latent: int
-    """0 where queries come straight from the residual stream."""
-    vocabulary: int
-    expert_width: int
-    experts: int
-    chosen: int
-    groups: int
-    chosen_groups: int
-    """Equal to `groups` where the choice is not limited."""
-    softmax: bool
-    """Softmax scores instead of sigmoid ones."""
-    normalise: bool
-    """Whether chosen weights are made to sum to one."""
-    corrected: bool
-    """Whether the routers have a correction bias, and judge a group by its best two."""
-    widths: tuple[int, ...]
-    """Of each layer's dense network or shared experts."""
-    eps: float
-    latent_eps: float
-    scaling: float
-    """Factor on the chosen weights."""
-    attention_scale: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,10 +84,24 @@ class _Trunk(torch.autograd.Function):
     def forward(ctx: Any, shape: Shape, batch: Batch, threads: int, *tensors: Tensor | None) -> Tensor:
         given = [None if t is None else t.contiguous() for t in tensors]
         keep = any(ctx.needs_input_grad)
-        numbers = [*dataclasses.astuple(shape)[:17], len(batch.token_ids), len(batch.segments), threads, keep]
-        dims = torch.tensor([int(n) for n in (*numbers, *shape.widths)])
-        constants = (ctypes.c_double * 4)(shape.eps, shape.latent_eps, shape.scaling, shape.attention_scale)
-        hidden = torch.empty(len(batch.token_ids), shape.hidden)
+        s = shape
+        numbers = [
+            *(s.hidden, s.layers, s.heads, s.nope, s.rope, s.value, s.latent, s.query_latent, s.vocabulary),
+            *(
+                s.expert_width,
+                s.experts,
+                s.chosen,
+                s.groups,
+                s.chosen_groups,
+                s.softmax,
+                s.normalise,
+                s.corrected,
+            ),
+            *(len(batch.token_ids), len(batch.segments), threads, keep, *s.widths),
+        ]
+        dims = torch.tensor([int(n) for n in numbers])
+        constants = (ctypes.c_double * 4)(s.eps, s.latent_eps, s.scaling, s.attention_scale)
+        hidden = torch.empty(len(batch.token_ids), s.hidden)
         passing = load()[0](
             dims.data_ptr(), constants, _pointers(given), batch.token_ids.data_ptr(), batch.turns.data_ptr(),
             batch.segments.data_ptr(), hidden.data_ptr(),

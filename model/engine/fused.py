@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from kernels import v3_decode
-from kernels.v3_decode import LayerWeights, Shape, Step
-from model import fp8
+from kernels.v3_decode import LayerWeights, Step
 from model.engine.native import LatentDecoder
-from model.fused import MAX_PARAMETERS, chosen
-from model.mla import LATENT_EPS
+from model.fused import chosen, shape_of, unfit
 from model.moe import MoE
 
 if TYPE_CHECKING:
@@ -30,23 +28,8 @@ def decoder_for(policy: V3Policy) -> LatentDecoder:
     Raises:
         ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    return FusedDecoder(policy) if chosen(OP, lambda: _unfit(policy), v3_decode.load) else LatentDecoder(policy)
-
-
-def _unfit(policy: V3Policy) -> str | None:
-    """Why a policy is not for the fused step; None if it is."""
-    weight = policy.lm_head_weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
-        return f"the policy is in {weight.dtype} on {weight.device}; the fused step needs float32 on a CPU"
-    if any(tensor.dtype == fp8.DTYPE for tensor in policy.buffers()):
-        return "the fused step cannot read weights kept in FP8"
-    if policy.config.attention_bias:
-        return "the fused step has no attention_bias"
-    if policy.config.n_routed_experts > v3_decode.MAX_EXPERTS:
-        return f"the fused step has room for {v3_decode.MAX_EXPERTS} experts"
-    if sum(p.numel() for p in policy.parameters()) > MAX_PARAMETERS:
-        return f"the policy has more than {MAX_PARAMETERS:,} parameters"
-    return None
+    fused = chosen(OP, lambda: unfit(policy, policy.config), v3_decode.load)
+    return FusedDecoder(policy) if fused else LatentDecoder(policy)
 
 
 class FusedDecoder(LatentDecoder):
@@ -66,7 +49,7 @@ class FusedDecoder(LatentDecoder):
         policy, model = self.policy, self.policy.model
         layers = [self._weights(i) for i in range(len(self.layers))]
         self._kernel = Step(
-            _shape(policy), model.embed_tokens.weight, model.norm.weight, policy.lm_head_weight, layers
+            shape_of(policy.model), model.embed_tokens.weight, model.norm.weight, policy.lm_head_weight, layers
         )
         return logits
 
@@ -101,27 +84,3 @@ class FusedDecoder(LatentDecoder):
             expert_gate_up=moe.experts.gate_up_proj if moe else None,
             expert_down=moe.experts.down_proj if moe else None,
         )
-
-
-def _shape(policy: V3Policy) -> Shape:
-    c = policy.config
-    return Shape(
-        hidden=c.hidden_size,
-        layers=c.num_hidden_layers,
-        heads=c.num_attention_heads,
-        latent=c.kv_lora_rank,
-        rope=c.qk_rope_head_dim,
-        query_latent=c.q_lora_rank or 0,
-        vocabulary=c.vocab_size,
-        experts=c.n_routed_experts,
-        chosen=c.num_experts_per_tok,
-        expert_width=c.moe_intermediate_size,
-        groups=c.n_group,
-        chosen_groups=c.topk_group if c.limits_groups else c.n_group,
-        softmax=c.scoring_func == "softmax",
-        normalise=c.norm_topk_prob,
-        corrected=c.topk_method == "noaux_tc",
-        eps=c.rms_norm_eps,
-        latent_eps=LATENT_EPS,
-        scaling=c.routed_scaling_factor,
-    )

@@ -70,7 +70,7 @@ def test_the_choice(make_policy, monkeypatch):
     monkeypatch.setenv("R1_KERNELS", "v3_decode=ref")
     assert type(decoder_for(make_policy())) is LatentDecoder
     monkeypatch.setenv("R1_KERNELS", "v3_decode=cpu")
-    with pytest.raises(ConfigError, match="needs float32 on a CPU"):
+    with pytest.raises(ConfigError, match="needs all weights in float32 on a CPU"):
         decoder_for(make_policy().bfloat16())
     monkeypatch.setenv("R1_KERNELS", "v3_decode=fused")
     with pytest.raises(ConfigError, match="'fused'"):
