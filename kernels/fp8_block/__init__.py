@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("fp8_block")
 BLOCK = 128
@@ -34,7 +35,7 @@ def quantise(weight: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:
     """
     if weight.ndim != 2:
         raise ValueError(f"weights of shape {list(weight.shape)}; give a matrix [O, I]")
-    codes, scale = torch.ops.r1.fp8_quantise(weight.detach(), impl)
+    codes, scale = _quantise(weight.detach(), impl)
     return codes.view(DTYPE), scale
 
 
@@ -56,7 +57,7 @@ def dequantise(
         ValueError: shapes or dtypes are others.
     """
     _check(values, scale)
-    return torch.ops.r1.fp8_dequantise(values.view(torch.uint8), scale, dtype, impl)
+    return _dequantise(values.view(torch.uint8), scale, dtype, impl)
 
 
 def linear(
@@ -82,7 +83,7 @@ def linear(
         raise ValueError(f"x {list(x.shape)} does not fit weights {list(values.shape)}")
     if bias is not None and (bias.shape != values.shape[:1] or bias.dtype != x.dtype):
         raise ValueError(f"the bias is {bias.dtype} {list(bias.shape)}; it must be {x.dtype} [{len(values)}]")
-    return torch.ops.r1.fp8_linear(x, values.view(torch.uint8), scale, bias, impl)
+    return _linear(x, values.view(torch.uint8), scale, bias, impl)
 
 
 def blocks(shape: torch.Size) -> tuple[int, int]:
@@ -103,7 +104,7 @@ def _check(values: Tensor, scale: Tensor) -> None:
 # The ops themselves take and give the values' bits, uint8 codes: opcheck and much else of torch cannot compute in e4m3.
 
 
-@torch.library.custom_op("r1::fp8_quantise", mutates_args=())
+@torch_op("fp8_quantise")
 def _quantise(weight: Tensor, impl: str) -> tuple[Tensor, Tensor]:
     values, scale = OP.choose(impl, weight).quantise(weight)
     return values.view(torch.uint8), scale
@@ -116,7 +117,7 @@ def _(weight: Tensor, impl: str) -> tuple[Tensor, Tensor]:
     )
 
 
-@torch.library.custom_op("r1::fp8_dequantise", mutates_args=())
+@torch_op("fp8_dequantise")
 def _dequantise(codes: Tensor, scale: Tensor, dtype: torch.dtype, impl: str) -> Tensor:
     return OP.choose(impl, codes, scale).dequantise(codes.view(DTYPE), scale, dtype)
 
@@ -126,7 +127,7 @@ def _(codes: Tensor, scale: Tensor, dtype: torch.dtype, impl: str) -> Tensor:
     return codes.new_empty(codes.shape, dtype=dtype)
 
 
-@torch.library.custom_op("r1::fp8_linear", mutates_args=())
+@torch_op("fp8_linear")
 def _linear(x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, impl: str) -> Tensor:
     return OP.choose(impl, x, codes, scale).linear(x, codes.view(DTYPE), scale, bias)
 
@@ -144,7 +145,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_x = grad_bias = None
     if ctx.needs_input_grad[0]:
-        grad_x = grad @ torch.ops.r1.fp8_dequantise(*ctx.saved_tensors, grad.dtype, ctx.impl)
+        grad_x = grad @ _dequantise(*ctx.saved_tensors, grad.dtype, ctx.impl)
     if ctx.needs_input_grad[3]:
         grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0)
     return grad_x, None, None, grad_bias, None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("mla_decode")
 
@@ -32,10 +33,10 @@ def mla_decode(
         Attended latents [R, H, C]; zero for a row that holds nothing. Not differentiable.
     """
     with torch.no_grad():
-        return torch.ops.r1.mla_decode(query, cache, latent, padding, impl)
+        return _decode(query, cache, latent, padding, impl)
 
 
-@torch.library.custom_op("r1::mla_decode", mutates_args=())
+@torch_op("mla_decode")
 def _decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None, impl: str) -> Tensor:
     return OP.choose(impl, query, cache).decode(query, cache, latent, padding)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("moe_experts")
 
@@ -33,10 +33,10 @@ def moe_experts(
     Returns:
         [N, D].
     """
-    return torch.ops.r1.moe_experts(x, weights, experts, gate_up, down, impl)[0]
+    return _forward(x, weights, experts, gate_up, down, impl)[0]
 
 
-@torch.library.custom_op("r1::moe_experts", mutates_args=())
+@torch_op("moe_experts")
 def _forward(
     x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,7 +53,7 @@ def _(
     return x.new_empty(x.shape), x.new_empty((pairs, gate_up.shape[1])), experts.new_empty((pairs,))
 
 
-@torch.library.custom_op("r1::moe_experts_backward", mutates_args=())
+@torch_op("moe_experts_backward")
 def _backward(
     grad: Tensor, x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor, pre: Tensor,
     order: Tensor, impl: str,
@@ -77,7 +77,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _autograd(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    x, weights, gate_up, down = torch.ops.r1.moe_experts_backward(grad, *ctx.saved_tensors, ctx.impl)
+    x, weights, gate_up, down = _backward(grad, *ctx.saved_tensors, ctx.impl)
     return x, weights, None, gate_up, down, None
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("rms_norm")
 
@@ -27,10 +28,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
     Returns:
         As `x`; float32 inside.
     """
-    return torch.ops.r1.rms_norm(x, weight, eps, impl)[0]
+    return _forward(x, weight, eps, impl)[0]
 
 
-@torch.library.custom_op("r1::rms_norm", mutates_args=())
+@torch_op("rms_norm")
 def _forward(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]:
     """The normed rows, and each row's inverse root mean square in float32 at least [..., 1]."""
     return OP.choose(impl, x, weight).forward(x, weight, eps)
@@ -42,7 +43,7 @@ def _(x: Tensor, weight: Tensor, eps: float, impl: str) -> tuple[Tensor, Tensor]
     return x.new_empty(x.shape), inverse
 
 
-@torch.library.custom_op("r1::rms_norm_backward", mutates_args=())
+@torch_op("rms_norm_backward")
 def _backward(grad: Tensor, x: Tensor, weight: Tensor, inverse: Tensor, impl: str) -> tuple[Tensor, Tensor]:
     """Gradients of `x` and of `weight`."""
     return OP.choose(impl, x, weight).backward(grad, x, weight, inverse)
@@ -59,7 +60,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _autograd(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return *torch.ops.r1.rms_norm_backward(grad, *ctx.saved_tensors, ctx.impl), None, None
+    return *_backward(grad, *ctx.saved_tensors, ctx.impl), None, None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)

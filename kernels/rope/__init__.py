@@ -2,7 +2,7 @@
 
 Source: RoFormer (arXiv 2104.09864) § 3.4. Legend: R rotary dimensions.
 
-A call costs some 30 µs whatever its size: it pays from about a quarter of a million numbers on.
+A call has a price whatever its size: not for the few rows of a decoding step.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("rope")
 
@@ -34,10 +35,10 @@ def rope(x: Tensor, turns: Tensor, *, impl: str = "auto") -> Tensor:
     sizes = zip(reversed(turns.shape[:-1]), reversed(x.shape[:-1]))
     if turns.ndim > x.ndim or x.shape[-1] != 2 * turns.shape[-1] or any(a not in (1, b) for a, b in sizes):
         raise ValueError(f"turns {list(turns.shape)} do not broadcast over the pairs of x {list(x.shape)}")
-    return torch.ops.r1.rope(x, turns, impl)
+    return _forward(x, turns, impl)
 
 
-@torch.library.custom_op("r1::rope", mutates_args=())
+@torch_op("rope")
 def _forward(x: Tensor, turns: Tensor, impl: str) -> Tensor:
     return OP.choose(impl, x, turns).forward(x, turns)
 
@@ -54,7 +55,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (turns,) = ctx.saved_tensors
-    return torch.ops.r1.rope(grad, torch.conj_physical(turns), ctx.impl), None, None
+    return _forward(grad, torch.conj_physical(turns), ctx.impl), None, None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)

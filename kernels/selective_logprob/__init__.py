@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("selective_logprob")
 CHUNK_ELEMENTS = 2**22
@@ -47,11 +48,11 @@ def selective_logprob(
     """
     if chunk is None:
         chunk = max(1, CHUNK_ELEMENTS // max(1, len(hidden)))
-    logprobs, entropy, _ = torch.ops.r1.selective_logprob(hidden, weight, targets, temperature, chunk, impl)
+    logprobs, entropy, _ = _forward(hidden, weight, targets, temperature, chunk, impl)
     return logprobs, entropy.detach()
 
 
-@torch.library.custom_op("r1::selective_logprob", mutates_args=())
+@torch_op("selective_logprob")
 def _forward(
     hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,7 +69,7 @@ def _(
     return logprobs, entropy, hidden.new_empty(len(hidden), dtype=torch.float64)
 
 
-@torch.library.custom_op("r1::selective_logprob_backward", mutates_args=())
+@torch_op("selective_logprob_backward")
 def _backward(
     grad: Tensor,
     hidden: Tensor,
@@ -116,7 +117,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 def _autograd(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     need_hidden, need_weight = ctx.needs_input_grad[:2]
-    grad_hidden, grad_weight = torch.ops.r1.selective_logprob_backward(
+    grad_hidden, grad_weight = _backward(
         grad, *ctx.saved_tensors, ctx.temperature, ctx.chunk, need_hidden, need_weight, ctx.impl
     )
     return grad_hidden if need_hidden else None, grad_weight if need_weight else None, None, None, None, None

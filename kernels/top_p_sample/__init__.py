@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
+from kernels.torch_op import torch_op
 
 OP = Op("top_p_sample")
 
@@ -56,10 +57,10 @@ def top_p_sample(
                 f"{name} has the shape {tuple(value.shape)}; it needs one number for each row of logits"
             )
     with torch.no_grad():
-        return torch.ops.r1.top_p_sample(logits, uniform, temperature, top_k, top_p, min_p, impl)
+        return _sample(logits, uniform, temperature, top_k, top_p, min_p, impl)
 
 
-@torch.library.custom_op("r1::top_p_sample", mutates_args=())
+@torch_op("top_p_sample")
 def _sample(
     logits: Tensor,
     uniform: Tensor,

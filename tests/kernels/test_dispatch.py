@@ -72,3 +72,24 @@ def test_processes_may_compile_at_the_same_time(tmp_path):
     ]
     assert [round(float(p.communicate()[0])) for p in started] == [8, 8, 8]
     assert len(list((tmp_path / "kernels").glob("*.so"))) == 1
+
+
+def test_eager_calls_leave_torch_s_compiler_alone():
+    """Its import costs a second and 150 MB, which torch.library's own first call would pay."""
+    code = (
+        "import sys, torch; from model import presets; from model.logprobs import token_logprobs;"
+        "from model.packed import Packed; from kernels.top_p_sample import top_p_sample;"
+        "policy, packed = presets.tiny(0), Packed.from_groups([([1, 2, 3], [[4, 5], [6]])]);"
+        "rows, targets = packed.predictions;"
+        "token_logprobs(policy, policy.hidden(packed)[rows], targets)[0].sum().backward();"
+        "top_p_sample(torch.randn(2, 5), torch.rand(2));"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    for kernels in ("auto", "v3_train=ref"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "R1_KERNELS": kernels},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.strip() == "False", done.stderr
