@@ -5,18 +5,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "parallel.h"
+
 namespace r1 {
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, TALL = 8;
-#elif defined(__AVX__)
-constexpr int LANES = 8, TALL = 6;
-#else
-constexpr int LANES = 4, TALL = 4;
-#endif
+constexpr int TALL = LANES == 16 ? 8 : LANES == 8 ? 6 : 4;  // rows of a tile: as many as leave registers for sums
 constexpr int WIDE = 2 * LANES;  // columns of a panel
-
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 // A matrix [K, N] as panels of WIDE columns, [⌈N / WIDE⌉][K][WIDE], zeros after the last column: a product walks
 // through a panel from end to end, whatever N is.

@@ -1,4 +1,4 @@
-// What the C++ implementations share: bfloat16, and work spread over threads.
+// What the C++ implementations share: vectors, bfloat16, and work spread over threads.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,16 @@
 #include <vector>
 
 namespace r1 {
+
+// A vector register of floats, as wide as the processor's.
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
 // The upper half of a float. Compilers turn loops over these conversions into vector code.
 struct bf16 {

@@ -19,15 +19,7 @@ constexpr int64_t BLOCK = 128;
 constexpr int64_t LEAST = 1 << 15;  // weights that pay for a thread
 constexpr float MAX = 448;          // the largest e4m3 number
 
-#if defined(__AVX512F__)
-constexpr int LANES = 16, TALL = 4;
-#elif defined(__AVX__)
-constexpr int LANES = 8, TALL = 2;
-#else
-constexpr int LANES = 4, TALL = 2;
-#endif
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
+constexpr int TALL = LANES == 16 ? 4 : 2;  // outputs together: as many as leave registers for sums
 inline uint32_t bits(float x) {
   uint32_t out;
   std::memcpy(&out, &x, 4);

@@ -14,19 +14,11 @@ using namespace r1;
 namespace {
 
 // As many heads at once as leave registers for their accumulators, two a head.
-#if defined(__AVX512F__)
-constexpr int LANES = 16, GROUP = 8;
-#elif defined(__AVX__)
-constexpr int LANES = 8, GROUP = 4;
-#else
-constexpr int LANES = 4, GROUP = 4;
-#endif
+constexpr int GROUP = LANES == 16 ? 8 : 4;
 constexpr int WIDE = 2 * LANES;
 constexpr int KEYS = 16;              // keys a block
 constexpr int64_t LEAST = 1 << 21;    // products that pay for a thread
 constexpr float LOWEST = -3e38f;
-
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 inline const Vec &at(const float *x) { return *reinterpret_cast<const Vec *>(x); }
 inline Vec &at(float *x) { return *reinterpret_cast<Vec *>(x); }
