@@ -42,7 +42,8 @@ def load(source: Path) -> ctypes.CDLL:
     compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if compiler is None:
         raise KernelUnavailable("no C++ compiler is installed (c++, g++ or clang++; CXX names another)")
-    code = b"\0".join(file.read_bytes() for file in (source, *sorted(Path(__file__).parent.glob("*.h"))))
+    headers = [*sorted(Path(__file__).parent.glob("*.h")), *sorted(source.parent.glob("*.h"))]
+    code = b"\0".join(file.read_bytes() for file in (source, *headers))
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     flags = [*COMPILE, native]
     identity = b"\0".join([code, " ".join([*flags, *LINK]).encode(), _version(compiler), _processor()])

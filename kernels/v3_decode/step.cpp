@@ -12,6 +12,7 @@
 
 #include "../gemm.h"
 #include "../v3.h"
+#include "attend.h"
 
 using namespace r1;
 
@@ -49,7 +50,8 @@ void gated(const float *gate, const float *up, float *inner, int n, float factor
 }
 
 struct Buffers {
-  std::vector<float> x, normed, down, query, attended, wide, inner, out, gathered, scores, router;
+  std::vector<float> x, normed, down, query, attended, wide, inner, out, gathered, router;
+  Scratch attend;
 };
 
 void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers &b) {
@@ -70,29 +72,8 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
     rms_norm(&b.down[r * downs + own], l.kv_norm, newest, C, m.latent_eps);
     std::memcpy(newest + C, &b.down[r * downs + own + C], S * sizeof(float));
     rotate(newest + C, turns, S);
-    for (int h = 0; h < H; ++h) {
-      float *query = &b.query[r * queries + h * W], *out = &b.attended[r * H * C + h * C];
-      rotate(query + C, turns, S);
-      float highest = -3e38f;
-      for (int64_t t = 0; t < end; ++t) {
-        const float *key = cached + t * W;
-        float score = 0;
-        for (int i = 0; i < W; ++i) score += query[i] * key[i];
-        b.scores[t] = score;
-        highest = std::max(highest, score);
-      }
-      float sum = 0;
-      for (int64_t t = 0; t < end; ++t) {
-        b.scores[t] = std::exp(b.scores[t] - highest);
-        sum += b.scores[t];
-      }
-      for (int i = 0; i < C; ++i) out[i] = 0;
-      for (int64_t t = 0; t < end; ++t) {
-        const float *value = cached + t * W, share = b.scores[t];
-        for (int i = 0; i < C; ++i) out[i] += share * value[i];
-      }
-      for (int i = 0; i < C; ++i) out[i] /= sum;
-    }
+    for (int h = 0; h < H; ++h) rotate(&b.query[r * queries + h * W + C], turns, S);
+    attend(&b.query[r * queries], l.cache + row * m.capacity * W, H, C, W, end, &b.attended[r * H * C], b.attend);
   }
   product(b.attended.data(), H * C, l.out, b.out.data(), wide, count, wide, H * C);
   for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * wide], D);
@@ -153,7 +134,7 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
   b.inner.resize(BLOCK * widest);
   b.out.resize(BLOCK * std::max(Dp, Vp));
   b.gathered.resize(BLOCK * Dp);
-  b.scores.resize(m.capacity);
+  b.attend.resize(int(m.H), W, m.capacity);
   b.router.resize(BLOCK * padded(int(m.E)));
   for (int64_t first = begin; first < end; first += BLOCK) {
     const int count = int(std::min<int64_t>(BLOCK, end - first));

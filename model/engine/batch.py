@@ -222,15 +222,16 @@ class Batch:
         params = self._params
         if len(rows) < len(self.rows):
             logits, params = logits[at], params.keep(at)
-        plain = None
-        early = np.flatnonzero(self._lengths[rows] < self._minimums[rows])
-        if len(early):
-            plain, logits = logits.float(), logits.clone()
-            logits[torch.from_numpy(early).to(self.device)[:, None], self._ends] = float("-inf")
+        early = torch.from_numpy(np.flatnonzero(self._lengths[rows] < self._minimums[rows])).to(self.device)
+        banned = logits[early[:, None], self._ends].float()
+        logits[early[:, None], self._ends] = float("-inf")
         places = self._lengths[rows]
         drawn, logprobs, policy_logprobs = draw(logits, self._numbers(rows), params)
-        if plain is not None:
-            policy_logprobs = plain.gather(-1, drawn[:, None])[:, 0] - plain.logsumexp(-1)
+        if len(early):
+            # The policy's own probabilities are out of all tokens, those included that may not be drawn yet.
+            logit = logits[early, drawn[early]].float()
+            others = logit - policy_logprobs[early]
+            policy_logprobs[early] = logit - torch.logaddexp(others, banned.logsumexp(-1))
         # A logit that is no number makes the sum of all none.
         if not bool(policy_logprobs.isfinite().all()):
             raise RunError(

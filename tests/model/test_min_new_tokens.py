@@ -40,6 +40,7 @@ def test_logprobs_are_of_the_distribution_without_the_stop_tokens(engine):
     assert completion.finish_reason == "length"
     uniform = -torch.tensor(288.0 - 96).log()
     assert completion.logprobs == pytest.approx([float(uniform)] * 3, abs=1e-5)
+    assert completion.policy_logprobs == pytest.approx([float(-torch.tensor(288.0).log())] * 3, abs=1e-5)
 
 
 def test_requests_of_one_batch_keep_their_own_minimum(engine):
