@@ -9,14 +9,19 @@ from torch.library import opcheck
 from kernels.mla_decode import OP, mla_decode
 from tests.kernels.common import needs, within_budget
 
-# Rows, heads, columns, C, S: heads and columns around a group's and a block's sizes; the last is shared by threads.
+# Rows, heads, columns, C, S: heads and columns around the sizes of groups, blocks and spans; the last one's spans are
+# shared by threads.
 SHAPES = [
     (1, 1, 1, 1, 0),
     (2, 3, 5, 7, 3),
     (3, 8, 16, 32, 8),
     (1, 9, 17, 33, 16),
     (2, 5, 50, 70, 10),
+    (1, 4, 64, 96, 1),
+    (1, 5, 65, 32, 31),
+    (1, 3, 1025, 16, 4),
     (2, 16, 600, 128, 32),
+    (1, 8, 2100, 256, 40),
 ]
 
 
@@ -61,22 +66,24 @@ def test_reference_equals_expanded_attention():
     torch.testing.assert_close(torch.einsum("rhc,hvc->rhv", attended, up_v), expected)
 
 
-def test_a_row_is_the_same_alone_and_in_any_company():
-    query, cache, _ = inputs((3, 9, 40, 33, 5), torch.bfloat16)
+@pytest.mark.parametrize("lengths", [[40, 27, 1], [2100, 1030, 20]])
+def test_a_row_is_the_same_alone_and_in_any_company(lengths):
+    query, cache, _ = inputs((3, 9, max(lengths), 33, 5), torch.bfloat16)
     needs(OP, "cpu", query, cache)
-    lengths = torch.tensor([40, 27, 1])
+    lengths = torch.tensor(lengths)
     together = mla_decode(query, cache, 33, lengths, impl="cpu")
     for r, end in enumerate(lengths.tolist()):
         assert torch.equal(mla_decode(query[r, None], cache[r, None, :end], 33, impl="cpu")[0], together[r])
 
 
-def test_threads_change_nothing():
-    query, cache, lengths = inputs(SHAPES[-1], torch.bfloat16)
+@pytest.mark.parametrize("shape", SHAPES[-2:])
+def test_threads_change_nothing(shape):
+    query, cache, lengths = inputs(shape, torch.bfloat16)
     needs(OP, "cpu", query, cache)
     threads, found = torch.get_num_threads(), []
     for n in (1, 2):
         torch.set_num_threads(n)
-        found.append(mla_decode(query, cache, SHAPES[-1][3], lengths, impl="cpu"))
+        found.append(mla_decode(query, cache, shape[3], lengths, impl="cpu"))
     torch.set_num_threads(threads)
     assert torch.equal(*found)
 
