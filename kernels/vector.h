@@ -63,7 +63,14 @@ inline void store(const Pair &x, float *out, int64_t count) {
 }
 
 inline void store(const Pair &x, bf16 *out, int64_t count) {
+#if defined(__AVX512BF16__)
+  const Words turns = {0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007,
+                       0x180008, 0x190009, 0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f};
+  const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)x.second, (__m512)x.first);
+  const __m512i words = _mm512_permutexvar_epi16((__m512i)turns, halves);
+#else
   const Words words = rounded(x.first) >> 16 | (rounded(x.second) & 0xffff0000u);
+#endif
 #if defined(__AVX512BW__)
   _mm512_mask_storeu_epi16(out, leading(count), (__m512i)words);
 #else

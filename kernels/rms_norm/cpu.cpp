@@ -2,13 +2,13 @@
 
 #include <cmath>
 
-#include "../parallel.h"
+#include "../vector.h"
 
 using namespace r1;
 
 namespace {
 
-constexpr int64_t LEAST = 1 << 15;  // numbers that pay for a thread
+constexpr int64_t LEAST = 1 << 17;  // numbers that pay for a thread
 
 template <class T>
 void forward(const T *x, const T *weight, T *out, float *inverse, int64_t rows, int64_t width, double eps,
@@ -17,36 +17,60 @@ void forward(const T *x, const T *weight, T *out, float *inverse, int64_t rows, 
     for (int64_t r = begin; r < end; ++r) {
       const T *in = x + r * width;
       T *o = out + r * width;
-      float sum = 0;
-      for (int64_t i = 0; i < width; ++i) sum += widen(in[i]) * widen(in[i]);
-      const float scale = 1.0f / std::sqrt(sum / width + float(eps));
+      Vec sum[4] = {};
+      for (int64_t i = 0; i < width; i += 2 * CHUNK) {
+        const Pair a = load(in + i, width - i), b = load(in + i + CHUNK, width - i - CHUNK);
+        sum[0] += a.first * a.first;
+        sum[1] += a.second * a.second;
+        sum[2] += b.first * b.first;
+        sum[3] += b.second * b.second;
+      }
+      const float square = total((sum[0] + sum[1]) + (sum[2] + sum[3]));
+      const float scale = 1.0f / std::sqrt(square / width + float(eps));
       inverse[r] = scale;
-      for (int64_t i = 0; i < width; ++i) o[i] = narrow<T>(widen(in[i]) * scale * widen(weight[i]));
+      for (int64_t i = 0; i < width; i += CHUNK) {
+        const Pair a = load(in + i, width - i), w = load(weight + i, width - i);
+        store(Pair{a.first * scale * w.first, a.second * scale * w.second}, o + i, width - i);
+      }
     }
   });
 }
 
-// partial [threads, width]: each thread's share of the weight's gradient.
 template <class T>
-void backward(const T *grad, const T *x, const T *weight, const float *inverse, T *grad_x, float *partial,
+void backward(const T *grad, const T *x, const T *weight, const float *inverse, T *grad_x, T *grad_weight,
               int64_t rows, int64_t width, int64_t threads) {
-  parallel(rows, threads, LEAST / width + 1, [=](int64_t begin, int64_t end, int64_t part) {
-    float *sums = partial + part * width;
+  const int64_t chunks = (width + CHUNK - 1) / CHUNK;
+  std::vector<Pair> shares(threads * chunks);  // each thread's of the weight's gradient
+  parallel(rows, threads, LEAST / width + 1, [=, &shares](int64_t begin, int64_t end, int64_t part) {
     for (int64_t r = begin; r < end; ++r) {
-      const T *in = x + r * width, *g = grad + r * width;
+      const T *in = x + r * width, *given = grad + r * width;
       T *o = grad_x + r * width;
       const float scale = inverse[r];
-      float dot = 0;
-      for (int64_t i = 0; i < width; ++i) {
-        const float product = widen(in[i]) * widen(g[i]);
-        dot += product * widen(weight[i]);
-        sums[i] += product * scale;
+      Pair dot = {}, *share = &shares[part * chunks];
+      for (int64_t i = 0; i < width; i += CHUNK, ++share) {
+        const Pair a = load(in + i, width - i), g = load(given + i, width - i), w = load(weight + i, width - i);
+        const Vec first = a.first * g.first, second = a.second * g.second;
+        dot.first += first * w.first;
+        dot.second += second * w.second;
+        share->first += first * scale;
+        share->second += second * scale;
       }
-      const float share = dot * scale * scale * scale / width;
-      for (int64_t i = 0; i < width; ++i)
-        o[i] = narrow<T>(widen(weight[i]) * widen(g[i]) * scale - widen(in[i]) * share);
+      const float back = total(dot.first + dot.second) * scale * scale * scale / width;
+      for (int64_t i = 0; i < width; i += CHUNK) {
+        const Pair a = load(in + i, width - i), g = load(given + i, width - i), w = load(weight + i, width - i);
+        store(Pair{w.first * g.first * scale - a.first * back, w.second * g.second * scale - a.second * back}, o + i,
+              width - i);
+      }
     }
   });
+  for (int64_t c = 0; c < chunks; ++c) {
+    Pair sum = {};
+    for (int64_t part = 0; part < threads; ++part) {
+      sum.first += shares[part * chunks + c].first;
+      sum.second += shares[part * chunks + c].second;
+    }
+    store(sum, grad_weight + c * CHUNK, width - c * CHUNK);
+  }
 }
 
 }  // namespace
@@ -57,9 +81,9 @@ void backward(const T *grad, const T *x, const T *weight, const float *inverse, 
     forward(x, weight, out, inverse, rows, width, eps, threads);                                                  \
   }                                                                                                               \
   extern "C" void rms_norm_backward_##NAME(const T *grad, const T *x, const T *weight, const float *inverse,      \
-                                           T *grad_x, float *partial, int64_t rows, int64_t width,                \
+                                           T *grad_x, T *grad_weight, int64_t rows, int64_t width,                \
                                            int64_t threads) {                                                     \
-    backward(grad, x, weight, inverse, grad_x, partial, rows, width, threads);                                    \
+    backward(grad, x, weight, inverse, grad_x, grad_weight, rows, width, threads);                                \
   }
 EXPORT(float, f32)
 EXPORT(bf16, bf16)

@@ -36,13 +36,12 @@ def forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 def backward(grad: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     """See `kernels.rms_norm`."""
     grad, x, weight = grad.contiguous(), x.contiguous(), weight.contiguous()
-    threads = torch.get_num_threads()
-    grad_x, partial = torch.empty_like(x), torch.zeros(threads, x.shape[-1])
+    grad_x, grad_weight = torch.empty_like(x), torch.empty_like(weight)
     _functions(x.dtype)[1](
-        grad.data_ptr(), x.data_ptr(), weight.data_ptr(), inverse.data_ptr(), grad_x.data_ptr(), partial.data_ptr(),
-        inverse.numel(), x.shape[-1], threads,
+        grad.data_ptr(), x.data_ptr(), weight.data_ptr(), inverse.data_ptr(), grad_x.data_ptr(),
+        grad_weight.data_ptr(), inverse.numel(), x.shape[-1], torch.get_num_threads(),
     )  # fmt: skip
-    return grad_x, partial.sum(0).to(weight.dtype)
+    return grad_x, grad_weight
 
 
 @functools.cache
