@@ -1,99 +1,122 @@
 // Routed experts for a few tokens: an expert's matrices are read once, for all the rows that chose it.
 // Specification: kernels/moe_experts/ref.py. Matrices are torch's: gate_up [E, 2I, D], down [E, D, I].
+//
+// Threads share the matrices' rows and not the experts: so they have the same to read, whatever was chosen.
 
 #include <cmath>
 
-#include "../parallel.h"
+#include "../vector.h"
 
 using namespace r1;
 
 namespace {
 
-constexpr int TOGETHER = 8;  // rows of one expert that share a pass over its matrices
+constexpr int64_t LEAST = 1 << 18;  // weights that pay for a thread
+constexpr int64_t AHEAD = 1 << 13;  // weights: memory is the limit, and answers as fast as it can if asked early
 
-// out[r][o] = matrix[o] · rows[r] for o in [begin, end); rows are floats, `stride` apart.
-template <class T, int R>
-void dots(const T *matrix, int64_t width, const float *rows, int64_t stride, float *out, int64_t out_stride,
-          int64_t begin, int64_t end) {
+// Calls take(o, r, matrix[o] · rows[r]) for o in [begin, end) and `count` rows, at most R.
+template <int R, class T, class Take>
+void dots(const T *matrix, int64_t width, const T *const *rows, int64_t count, int64_t begin, int64_t end,
+          const Take &take) {
+  const T *row[R];
+  for (int r = 0; r < R; ++r) row[r] = rows[std::min<int64_t>(r, count - 1)];
   for (int64_t o = begin; o < end; ++o) {
-    const T *weights = matrix + o * width;
-    float sum[R] = {};
-    for (int64_t i = 0; i < width; ++i) {
-      const float w = widen(weights[i]);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) sum[r] += w * rows[r * stride + i];
+    const T *line = matrix + o * width;
+    Vec sum[R] = {};
+    for (int64_t i = 0; i < width; i += CHUNK) {
+      const Factor<T> weights = factor(line + i, width - i);
+      __builtin_prefetch(line + i + AHEAD, 0, 1);
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r) add_product(weights, factor(row[r] + i, width - i), sum[r]);
     }
-    for (int r = 0; r < R; ++r) out[r * out_stride + o] = sum[r];
+    for (int r = 0; r < count; ++r) take(o, r, total(sum[r]));
+  }
+}
+
+// The same for any number of rows; a row's results do not depend on the others.
+template <class T, class Take>
+void products(const T *matrix, int64_t width, const T *const *rows, int64_t count, int64_t begin, int64_t end,
+              const Take &take) {
+  for (int64_t first = 0; first < count; first += 4) {
+    const auto taken = [&](int64_t o, int64_t r, float value) { take(o, first + r, value); };
+    const int64_t now = std::min<int64_t>(4, count - first);
+    (now > 2 ? dots<4, T, decltype(taken)> : now == 2 ? dots<2, T, decltype(taken)> : dots<1, T, decltype(taken)>)(
+        matrix, width, rows + first, now, begin, end, taken);
   }
 }
 
 template <class T>
-void products(const T *matrix, int64_t width, const float *rows, int64_t count, float *out, int64_t outputs) {
-  while (count > 0) {
-    const int64_t now = std::min<int64_t>(count, TOGETHER);
-    switch (now) {
-      case 1: dots<T, 1>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 2: dots<T, 2>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 3: dots<T, 3>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 4: dots<T, 4>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 5: dots<T, 5>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 6: dots<T, 6>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      case 7: dots<T, 7>(matrix, width, rows, width, out, outputs, 0, outputs); break;
-      default: dots<T, 8>(matrix, width, rows, width, out, outputs, 0, outputs);
-    }
-    rows += now * width;
-    out += now * outputs;
-    count -= now;
-  }
-}
-
-template <class T>
-void few(const T *x, const T *weights, const int64_t *experts, const int64_t *order, const T *gate_up, const T *down,
-         T *out, T *pre, int64_t tokens, int64_t chosen, int64_t D, int64_t I, int64_t threads) {
+void few(const T *x, const T *weights, const int64_t *experts, const T *gate_up, const T *down, T *out, T *pre,
+         int64_t *order, int64_t tokens, int64_t chosen, int64_t E, int64_t D, int64_t I, int64_t threads) {
   const int64_t pairs = tokens * chosen;
-  std::vector<int64_t> starts;  // where a new expert begins among the sorted pairs
-  for (int64_t p = 0; p < pairs; ++p)
-    if (!p || experts[order[p]] != experts[order[p - 1]]) starts.push_back(p);
-  starts.push_back(pairs);
-  const int64_t groups = int64_t(starts.size()) - 1;
-  std::vector<float> results(pairs * D);
-  parallel(groups, threads, 1, [&](int64_t begin, int64_t end, int64_t) {
-    std::vector<float> rows, wide, inner;
-    for (int64_t g = begin; g < end; ++g) {
-      const int64_t first = starts[g], count = starts[g + 1] - first, expert = experts[order[first]];
-      rows.resize(count * D);
-      wide.resize(count * 2 * I);
-      inner.resize(count * I);
+  std::vector<int64_t> begins(E + 1), groups;  // where an expert's pairs begin in `order`; the experts that have any
+  for (int64_t p = 0; p < pairs; ++p) ++begins[experts[p] + 1];
+  for (int64_t e = 0; e < E; ++e) {
+    if (begins[e + 1]) groups.push_back(e);
+    begins[e + 1] += begins[e];
+  }
+  std::vector<int64_t> next(begins);
+  for (int64_t p = 0; p < pairs; ++p) order[next[experts[p]]++] = p;
+
+  std::vector<T> inner(pairs * I);
+  std::vector<const T *> rows(pairs), inner_rows(pairs);
+  for (int64_t p = 0; p < pairs; ++p) {
+    rows[p] = x + order[p] / chosen * D;
+    inner_rows[p] = &inner[p * I];
+  }
+  const int64_t read = int64_t(groups.size()) * D;
+  parallel(I, threads, LEAST / (2 * read) + 1, [&](int64_t begin, int64_t end, int64_t) {
+    const int64_t width = end - begin;
+    std::vector<float> gates, ups;
+    for (const int64_t e : groups) {
+      const int64_t first = begins[e], count = begins[e + 1] - first;
+      const T *matrix = gate_up + e * 2 * I * D;
+      gates.resize(count * width);
+      ups.resize(count * width);
+      products(matrix, D, &rows[first], count, begin, end,
+               [&](int64_t o, int64_t r, float value) { gates[r * width + o - begin] = value; });
+      products(matrix + I * D, D, &rows[first], count, begin, end,
+               [&](int64_t o, int64_t r, float value) { ups[r * width + o - begin] = value; });
       for (int64_t r = 0; r < count; ++r) {
-        const T *row = x + order[first + r] / chosen * D;
-        for (int64_t i = 0; i < D; ++i) rows[r * D + i] = widen(row[i]);
+        const float weight = widen(weights[order[first + r]]), *gate = &gates[r * width], *up = &ups[r * width];
+        T *to = &inner[(first + r) * I + begin], *kept = pre + (first + r) * 2 * I + begin;
+        for (int64_t i = 0; i < width; ++i) {
+          to[i] = narrow<T>(gate[i] * sigmoid(gate[i]) * up[i] * weight);
+          kept[i] = narrow<T>(gate[i]);
+          kept[I + i] = narrow<T>(up[i]);
+        }
       }
-      products(gate_up + expert * 2 * I * D, D, rows.data(), count, wide.data(), 2 * I);
-      for (int64_t r = 0; r < count; ++r) {
-        const float weight = widen(weights[order[first + r]]), *gate = &wide[r * 2 * I], *up = gate + I;
-        for (int64_t i = 0; i < I; ++i) inner[r * I + i] = gate[i] * sigmoid(gate[i]) * up[i] * weight;
-        for (int64_t i = 0; i < 2 * I; ++i) pre[(first + r) * 2 * I + i] = narrow<T>(gate[i]);
-      }
-      products(down + expert * D * I, I, inner.data(), count, &results[first * D], D);
     }
   });
-  std::vector<int64_t> place(pairs);
-  for (int64_t p = 0; p < pairs; ++p) place[order[p]] = p;
-  for (int64_t t = 0; t < tokens; ++t)
-    for (int64_t i = 0; i < D; ++i) {
-      float sum = 0;
-      for (int64_t k = 0; k < chosen; ++k) sum += results[place[t * chosen + k] * D + i];
-      out[t * D + i] = narrow<T>(sum);
+  parallel(D, threads, LEAST / (int64_t(groups.size()) * I) + 1, [&](int64_t begin, int64_t end, int64_t) {
+    const int64_t width = end - begin;
+    std::vector<float> sums(tokens * width);
+    for (const int64_t e : groups) {
+      const int64_t first = begins[e];
+      products(down + e * D * I, I, &inner_rows[first], begins[e + 1] - first, begin, end,
+               [&](int64_t o, int64_t r, float value) { sums[order[first + r] / chosen * width + o - begin] += value; });
     }
+    for (int64_t t = 0; t < tokens; ++t)
+      for (int64_t i = 0; i < width; ++i) out[t * D + begin + i] = narrow<T>(sums[t * width + i]);
+  });
+}
+
+// to[token[r]] += rows[r]
+template <class T> void add_rows(const T *rows, const int64_t *token, float *to, int64_t count, int64_t D) {
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t i = 0; i < D; ++i) to[token[r] * D + i] += widen(rows[r * D + i]);
 }
 
 }  // namespace
 
 #define EXPORT(T, NAME)                                                                                            \
-  extern "C" void moe_few_##NAME(const T *x, const T *weights, const int64_t *experts, const int64_t *order,      \
-                                 const T *gate_up, const T *down, T *out, T *pre, int64_t tokens, int64_t chosen, \
-                                 int64_t D, int64_t I, int64_t threads) {                                         \
-    few(x, weights, experts, order, gate_up, down, out, pre, tokens, chosen, D, I, threads);                      \
+  extern "C" void moe_few_##NAME(const T *x, const T *weights, const int64_t *experts, const T *gate_up,          \
+                                 const T *down, T *out, T *pre, int64_t *order, int64_t tokens, int64_t chosen,   \
+                                 int64_t count, int64_t D, int64_t I, int64_t threads) {                          \
+    few(x, weights, experts, gate_up, down, out, pre, order, tokens, chosen, count, D, I, threads);               \
+  }                                                                                                               \
+  extern "C" void moe_add_rows_##NAME(const T *rows, const int64_t *token, float *to, int64_t count, int64_t D) {  \
+    add_rows(rows, token, to, count, D);                                                                           \
   }
 EXPORT(float, f32)
 EXPORT(bf16, bf16)
