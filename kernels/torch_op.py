@@ -47,14 +47,14 @@ class TorchOp:
         forward = self._plain
 
         class Eager(torch.autograd.Function):
+            # Context and forward in one: with a setup_context of its own, torch binds the arguments anew by the
+            # function's signature at every call, which takes longer than a small op.
             @staticmethod
-            def forward(*arguments: Any) -> Any:
-                return forward(*arguments)
-
-            @staticmethod
-            def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            def forward(ctx: Any, *arguments: Any) -> Any:
                 ctx.set_materialize_grads(False)  # results kept for the backward pass get no gradient
-                setup_context(ctx, inputs, output)
+                output = forward(*arguments)
+                setup_context(ctx, arguments, output)
+                return output
 
             @staticmethod
             def backward(ctx: Any, *grads: Any) -> Any:
@@ -62,7 +62,11 @@ class TorchOp:
                     return (None,) * len(ctx.needs_input_grad)
                 return backward(ctx, *grads)
 
-        self._plain = Eager.apply
+        def plain(*arguments: Any) -> Any:
+            wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+            return Eager.apply(*arguments) if wanted else forward(*arguments)
+
+        self._plain = plain
 
 
 def _is_traced(arguments: tuple[Any, ...]) -> bool:

@@ -13,6 +13,8 @@ namespace r1 {
 
 constexpr int QUAD = 4;
 constexpr int HEADS = LANES / QUAD;  // of a register
+constexpr int AHEAD = 32;  // keys that memory is asked for before they are met
+constexpr int LINE = 16;   // floats of a cache line
 constexpr float LOWEST = -3e38f;
 
 struct Scratch {
@@ -55,6 +57,7 @@ inline void score(const float *query, const float *keys, int W, int64_t T, float
   for (int i = 0; i < LANES; ++i) most[i] = LOWEST;
   for (int64_t t = 0; t < T; t += QUAD) {
     const int count = int(std::min<int64_t>(QUAD, T - t));
+    for (int line = 0; line < QUAD * W; line += LINE) __builtin_prefetch(keys + (t + AHEAD) * W + line);
     const float *key[QUAD];
     for (int k = 0; k < QUAD; ++k) key[k] = keys + (t + std::min(k, count - 1)) * W;
     Vec sum[QUAD] = {};
