@@ -18,7 +18,7 @@ OP = Op("mla_decode")
 
 
 def mla_decode(
-    query: Tensor, cache: Tensor, latent: int, padding: Tensor | None = None, *, impl: str = "auto"
+    query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None = None, *, impl: str = "auto"
 ) -> Tensor:
     """Attends from the newest token of every row.
 
@@ -26,21 +26,22 @@ def mla_decode(
         query: Absorbed and rotated, the softmax scale included [R, H, C + S]; float32, bfloat16 or float16.
         cache: Normed latents and rotated keys [R, T, C + S], in `query`'s dtype; may be a slice of a larger buffer.
         latent: C, how many of the leading numbers are the latent.
-        padding: Columns on the left of each row that hold nothing, int64 [R]; None where no row has any.
+        lengths: Columns of each row that are in use, from the left, int64 [R]; what the others hold, NaN too, changes nothing. None
+            where all are in use.
         impl: `auto`, or an implementation by name (`kernels.dispatch`).
 
     Returns:
-        Attended latents [R, H, C]; zero for a row that holds nothing. Not differentiable.
+        Attended latents [R, H, C]; zero for a row of length 0. Not differentiable.
     """
     with torch.no_grad():
-        return _decode(query, cache, latent, padding, impl)
+        return _decode(query, cache, latent, lengths, impl)
 
 
 @torch_op("mla_decode")
-def _decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None, impl: str) -> Tensor:
-    return OP.choose(impl, query, cache).decode(query, cache, latent, padding)
+def _decode(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None, impl: str) -> Tensor:
+    return OP.choose(impl, query, cache).decode(query, cache, latent, lengths)
 
 
 @_decode.register_fake
-def _(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None, impl: str) -> Tensor:
+def _(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None, impl: str) -> Tensor:
     return query.new_empty((*query.shape[:-1], latent))

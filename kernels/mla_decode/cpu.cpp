@@ -97,17 +97,17 @@ struct Buffers {
   std::vector<float> query, block, out;
 };
 
-// Heads [0, heads) of a group over keys [begin, end) of one row.
+// Heads [0, heads) of a group over the first `end` keys of one row.
 template <class T>
-void decode(const T *query, const T *cache, int64_t step, T *out, int64_t heads, int64_t begin, int64_t end, int64_t C,
-            int64_t W, Buffers &b) {
+void decode(const T *query, const T *cache, int64_t step, T *out, int64_t heads, int64_t end, int64_t C, int64_t W,
+            Buffers &b) {
   const int64_t width = padded(W), columns = padded(C);
   std::fill(b.query.begin(), b.query.end(), 0.0f);
   std::fill(b.out.begin(), b.out.end(), 0.0f);
   for (int64_t h = 0; h < heads; ++h) widen_row(query + h * W, &b.query[h * width], W);
   float scores[GROUP * KEYS], highest[GROUP], sum[GROUP] = {};
   std::fill(highest, highest + GROUP, LOWEST);
-  for (int64_t start = begin; start < end; start += KEYS) {
+  for (int64_t start = 0; start < end; start += KEYS) {
     const int count = int(std::min<int64_t>(KEYS, end - start));
     for (int t = 0; t < count; ++t) widen_row(cache + (start + t) * step, &b.block[t * width], W);
     for (int t = 0; t < count; t += 2) score(b.query.data(), &b.block[t * width], width, scores + t);
@@ -115,14 +115,14 @@ void decode(const T *query, const T *cache, int64_t step, T *out, int64_t heads,
     attend(scores, b.block.data(), width, count, b.out.data(), columns);
   }
   for (int64_t h = 0; h < heads; ++h) {
-    const float scale = begin < end ? 1 / sum[h] : 0;
+    const float scale = end > 0 ? 1 / sum[h] : 0;
     for (int64_t c = 0; c < C; ++c) out[h * C + c] = narrow<T>(b.out[h * columns + c] * scale);
   }
 }
 
-// Strides count numbers; padding is null where no row has any.
+// Strides count numbers; lengths is null where all rows have the same.
 template <class T>
-void decode_all(const T *query, const T *cache, const int64_t *padding, T *out, int64_t rows, int64_t H, int64_t length,
+void decode_all(const T *query, const T *cache, const int64_t *lengths, T *out, int64_t rows, int64_t H, int64_t length,
                 int64_t row_stride, int64_t column_stride, int64_t C, int64_t W, int64_t threads) {
   const int64_t groups = (H + GROUP - 1) / GROUP;
   const int64_t products = std::max<int64_t>(1, GROUP * length * (C + W));
@@ -134,7 +134,7 @@ void decode_all(const T *query, const T *cache, const int64_t *padding, T *out, 
     for (int64_t i = first; i < last; ++i) {
       const int64_t r = i / groups, h = i % groups * GROUP;
       decode(query + (r * H + h) * W, cache + r * row_stride, column_stride, out + (r * H + h) * C,
-             std::min<int64_t>(GROUP, H - h), padding ? padding[r] : 0, length, C, W, b);
+             std::min<int64_t>(GROUP, H - h), lengths ? std::min(length, lengths[r]) : length, C, W, b);
     }
   });
 }
@@ -142,10 +142,10 @@ void decode_all(const T *query, const T *cache, const int64_t *padding, T *out, 
 }  // namespace
 
 #define EXPORT(T, NAME)                                                                                            \
-  extern "C" void mla_decode_##NAME(const T *query, const T *cache, const int64_t *padding, T *out, int64_t rows, \
+  extern "C" void mla_decode_##NAME(const T *query, const T *cache, const int64_t *lengths, T *out, int64_t rows, \
                                     int64_t heads, int64_t length, int64_t row_stride, int64_t column_stride,     \
                                     int64_t latent, int64_t width, int64_t threads) {                             \
-    decode_all(query, cache, padding, out, rows, heads, length, row_stride, column_stride, latent, width,         \
+    decode_all(query, cache, lengths, out, rows, heads, length, row_stride, column_stride, latent, width,         \
                threads);                                                                                          \
   }
 EXPORT(float, f32)

@@ -22,17 +22,17 @@ def unfit(query: Tensor, cache: Tensor) -> str | None:
     return None
 
 
-def decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None) -> Tensor:
+def decode(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None) -> Tensor:
     """See `kernels.mla_decode`."""
     rows, heads, width = query.shape
     query = query.contiguous()
     if cache.stride(-1) != 1:
         cache = cache.contiguous()
-    if padding is not None:
-        padding = padding.contiguous()
+    if lengths is not None:
+        lengths = lengths.contiguous()
     out = query.new_empty(rows, heads, latent)
     _function(query.dtype)(
-        query.data_ptr(), cache.data_ptr(), None if padding is None else padding.data_ptr(), out.data_ptr(),
+        query.data_ptr(), cache.data_ptr(), None if lengths is None else lengths.data_ptr(), out.data_ptr(),
         rows, heads, cache.shape[1], cache.stride(0), cache.stride(1), latent, width, torch.get_num_threads(),
     )  # fmt: skip
     return out

@@ -30,7 +30,7 @@ def unfit(query: Tensor, cache: Tensor) -> str | None:
 
 @triton.jit
 def decode_kernel(
-    query, cache, padding, part, normaliser, heads, length, latent, width, row_stride, column_stride,
+    query, cache, lengths, part, normaliser, heads, length, latent, width, row_stride, column_stride,
     SPAN: tl.constexpr, HEADS: tl.constexpr, KEYS: tl.constexpr, LATENT: tl.constexpr, ROPE: tl.constexpr,
     WIDEN: tl.constexpr,
 ):  # fmt: skip
@@ -45,8 +45,8 @@ def decode_kernel(
     q_rope = tl.load(q + s[None], here & (s < width)[None], 0.0)
     if WIDEN:  # the interpreter's products of bfloat16 are wrong
         q_latent, q_rope = q_latent.to(tl.float32), q_rope.to(tl.float32)
-    begin = tl.maximum(tl.load(padding + row), span * SPAN)
-    end = tl.minimum(length, (span + 1) * SPAN)
+    begin = span * SPAN
+    end = tl.minimum(tl.minimum(tl.load(lengths + row), length), begin + SPAN)
     highest = tl.full([HEADS], -1e38, tl.float32)
     total = tl.zeros([HEADS], tl.float32)
     out = tl.zeros([HEADS, LATENT], tl.float32)
@@ -73,7 +73,7 @@ def decode_kernel(
     tl.store(normaliser + place, tl.where(total > 0, highest + tl.log(some), float("-inf")), head < heads)
 
 
-def decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None) -> Tensor:
+def decode(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None) -> Tensor:
     """See `kernels.mla_decode`."""
     rows, heads, width = query.shape
     length = cache.shape[1]
@@ -82,18 +82,18 @@ def decode(query: Tensor, cache: Tensor, latent: int, padding: Tensor | None) ->
     query = query.contiguous()
     if cache.stride(-1) != 1:
         cache = cache.contiguous()
-    if padding is None:
-        padding = torch.zeros(rows, dtype=torch.int64, device=query.device)
+    if lengths is None:
+        lengths = torch.full((rows,), length, device=query.device)
     spans = triton.cdiv(length, SPAN)
     part = query.new_empty((rows, heads, spans, latent), dtype=torch.float32)
     normaliser = query.new_empty((rows, heads, spans), dtype=torch.float32)
     decode_kernel[(rows, triton.cdiv(heads, HEADS), spans)](
-        query, cache, padding.contiguous(), part, normaliser, heads, length, latent, width,
+        query, cache, lengths.contiguous(), part, normaliser, heads, length, latent, width,
         cache.stride(0), cache.stride(1), SPAN=SPAN, HEADS=HEADS, KEYS=KEYS,
         LATENT=_block(latent), ROPE=_block(width - latent), WIDEN=interpreted(),
     )  # fmt: skip
-    hidden = normaliser == float("-inf")
-    share = normaliser.softmax(-1).masked_fill(hidden, 0)
+    unused = normaliser == float("-inf")
+    share = normaliser.softmax(-1).masked_fill(unused, 0)
     return (share[..., None] * part).sum(2).to(query.dtype)
 
 
@@ -103,7 +103,7 @@ def _block(size: int) -> int:
 
 COMPILED = {
     "decode_kernel": (
-        "*bf16 query, *bf16 cache, *i64 padding, *fp32 part, *fp32 normaliser, i32 heads, i32 length, i32 latent, "
+        "*bf16 query, *bf16 cache, *i64 lengths, *fp32 part, *fp32 normaliser, i32 heads, i32 length, i32 latent, "
         "i32 width, i64 row_stride, i64 column_stride",
         {"SPAN": SPAN, "HEADS": HEADS, "KEYS": KEYS, "LATENT": 512, "ROPE": 64, "WIDEN": False},
     ),

@@ -25,21 +25,21 @@ def inputs(shape, dtype):
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(rows, heads, latent + rope, generator=generator) * 2 * (latent + rope) ** -0.5
     cache = torch.randn(rows, length, latent + rope, generator=generator)
-    padding = torch.arange(rows) * (length // (rows + 1))
-    return query.to(dtype), cache.to(dtype), padding
+    lengths = length - torch.arange(rows) * (length // (rows + 1))
+    return query.to(dtype), cache.to(dtype), lengths
 
 
-@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpu_within_the_reference_s_error(shape, dtype, padded):
-    query, cache, padding = inputs(shape, dtype)
+def test_cpu_within_the_reference_s_error(shape, dtype, ragged):
+    query, cache, lengths = inputs(shape, dtype)
     needs(OP, "cpu", query, cache)
 
-    def op(query, cache, padding, *, impl):
-        return (mla_decode(query, cache, shape[3], padding if padded else None, impl=impl),)
+    def op(query, cache, lengths, *, impl):
+        return (mla_decode(query, cache, shape[3], lengths if ragged else None, impl=impl),)
 
-    within_budget(op, [query, cache, padding], "cpu")
+    within_budget(op, [query, cache, lengths], "cpu")
 
 
 def test_reference_equals_expanded_attention():
@@ -64,19 +64,19 @@ def test_reference_equals_expanded_attention():
 def test_a_row_is_the_same_alone_and_in_any_company():
     query, cache, _ = inputs((3, 9, 40, 33, 5), torch.bfloat16)
     needs(OP, "cpu", query, cache)
-    padding = torch.tensor([0, 13, 39])
-    together = mla_decode(query, cache, 33, padding, impl="cpu")
-    for r, begin in enumerate(padding.tolist()):
-        assert torch.equal(mla_decode(query[r, None], cache[r, None, begin:], 33, impl="cpu")[0], together[r])
+    lengths = torch.tensor([40, 27, 1])
+    together = mla_decode(query, cache, 33, lengths, impl="cpu")
+    for r, end in enumerate(lengths.tolist()):
+        assert torch.equal(mla_decode(query[r, None], cache[r, None, :end], 33, impl="cpu")[0], together[r])
 
 
 def test_threads_change_nothing():
-    query, cache, padding = inputs(SHAPES[-1], torch.bfloat16)
+    query, cache, lengths = inputs(SHAPES[-1], torch.bfloat16)
     needs(OP, "cpu", query, cache)
     threads, found = torch.get_num_threads(), []
     for n in (1, 2):
         torch.set_num_threads(n)
-        found.append(mla_decode(query, cache, SHAPES[-1][3], padding, impl="cpu"))
+        found.append(mla_decode(query, cache, SHAPES[-1][3], lengths, impl="cpu"))
     torch.set_num_threads(threads)
     assert torch.equal(*found)
 
@@ -85,26 +85,42 @@ def test_threads_change_nothing():
 def test_large_scores_and_nothing_to_attend_to(impl):
     query, cache, _ = inputs((2, 3, 40, 8, 2), torch.float32)
     needs(OP, impl, query, cache)
-    found = mla_decode(query * 1e4, cache, 8, torch.tensor([3, 40]), impl=impl)
-    best = (query[0] * 1e4 @ cache[0, 3:].T).argmax(-1)
-    torch.testing.assert_close(found[0], cache[0, 3:][best, :8])
+    found = mla_decode(query * 1e4, cache, 8, torch.tensor([37, 0]), impl=impl)
+    best = (query[0] * 1e4 @ cache[0, :37].T).argmax(-1)
+    torch.testing.assert_close(found[0], cache[0][best, :8])
     assert not found[1].any()
     assert not mla_decode(query, cache[:, :0], 8, impl=impl).any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+def test_unused_columns_are_not_read(impl, dtype):
+    """Whatever they hold: another sequence's tokens, or what was in memory before."""
+    query, cache, _ = inputs((5, 3, 40, 33, 5), dtype)
+    needs(OP, impl, query, cache)
+    lengths = torch.tensor([0, 1, 17, 39, 40])
+    expected = mla_decode(query, cache, 33, lengths, impl=impl)
+    buffer = torch.full((7, 50, 45), float("nan"), dtype=dtype)
+    view = buffer[1:6, 3:43, :38]
+    for row, line, end in zip(view, cache, lengths.tolist()):
+        row[:end] = line[:end]
+    assert not view.is_contiguous() and not expected[0].any()
+    assert torch.equal(mla_decode(query, view, 33, lengths, impl=impl), expected)
+
+
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
 def test_custom_op(impl):
-    query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
+    query, cache, lengths = inputs((2, 3, 5, 7, 3), torch.float32)
     needs(OP, impl, query, cache)
-    for p in (None, padding):
-        opcheck(torch.ops.r1.mla_decode.default, (query, cache, 7, p, impl))
+    for given in (None, lengths):
+        opcheck(torch.ops.r1.mla_decode.default, (query, cache, 7, given, impl))
 
 
 def test_compiles_as_one_graph():
-    query, cache, padding = inputs((2, 3, 5, 7, 3), torch.float32)
+    query, cache, lengths = inputs((2, 3, 5, 7, 3), torch.float32)
     needs(OP, "cpu", query, cache)
-    compiled = torch.compile(lambda q, c: mla_decode(q * 2, c, 7, padding), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(query, cache), mla_decode(query * 2, cache, 7, padding))
+    compiled = torch.compile(lambda q, c: mla_decode(q * 2, c, 7, lengths), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(query, cache), mla_decode(query * 2, cache, 7, lengths))
 
 
 def test_empty_and_non_contiguous():

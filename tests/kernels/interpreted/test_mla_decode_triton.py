@@ -14,18 +14,28 @@ from tests.kernels.test_mla_decode import inputs
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 0), (2, 3, 5, 7, 3), (2, 17, 33, 16, 5), (1, 2, 70, 8, 2)])
 def test_equals_the_reference(monkeypatch, shape, dtype):
     monkeypatch.setattr(triton, "SPAN", 32)  # several programs share a row's columns
-    query, cache, padding = inputs(shape, dtype)
+    query, cache, lengths = inputs(shape, dtype)
 
-    def op(query, cache, padding, *, impl):
-        return mla_decode(query, cache, shape[3], padding, impl=impl), mla_decode(
+    def op(query, cache, lengths, *, impl):
+        return mla_decode(query, cache, shape[3], lengths, impl=impl), mla_decode(
             query, cache, shape[3], impl=impl
         )
 
-    within_budget(op, [query, cache, padding], "triton")
+    within_budget(op, [query, cache, lengths], "triton")
 
 
 def test_nothing_to_attend_to():
     query, cache, _ = inputs((2, 3, 5, 7, 3), torch.float32)
-    assert not mla_decode(query, cache, 7, torch.tensor([5, 5]), impl="triton").any()
+    assert not mla_decode(query, cache, 7, torch.tensor([0, 0]), impl="triton").any()
     assert not mla_decode(query, cache[:, :0], 7, impl="triton").any()
     assert mla_decode(query[:0], cache[:0], 7, impl="triton").shape == (0, 3, 7)
+
+
+def test_unused_columns_are_not_read(monkeypatch):
+    monkeypatch.setattr(triton, "SPAN", 32)
+    query, cache, _ = inputs((3, 2, 40, 7, 3), torch.float32)
+    lengths = torch.tensor([0, 5, 35])
+    expected = mla_decode(query, cache, 7, lengths, impl="ref")
+    for row, end in zip(cache, lengths.tolist()):
+        row[end:] = float("nan")
+    torch.testing.assert_close(mla_decode(query, cache, 7, lengths, impl="triton"), expected)
