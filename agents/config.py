@@ -134,10 +134,14 @@ class EngineConfig:
 
     name: str = "auto"
     max_rows: int = 512
+    max_cache_tokens: int | None = None
+    speculate: bool = False
 
     def __post_init__(self) -> None:
         _one_of("engine.name", self.name, ("auto", "native", "transformers"))
         _at_least("engine.max_rows", self.max_rows, 1)
+        if self.max_cache_tokens is not None:
+            _at_least("engine.max_cache_tokens", self.max_cache_tokens, 1)
 
 
 @dataclass

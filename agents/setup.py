@@ -132,7 +132,14 @@ def parts(
             eval_spec = env_spec(cfg.env, extraction=cfg.eval.extraction)
             eval_pool = stack.enter_context(_pool(eval_spec, cfg.agent))
         policy, tokenizer = load(device)
-        engine = build_engine(cfg.engine.name, policy, tokenizer, max_rows=cfg.engine.max_rows)
+        engine = build_engine(
+            cfg.engine.name,
+            policy,
+            tokenizer,
+            max_rows=cfg.engine.max_rows,
+            max_cache_tokens=cfg.engine.max_cache_tokens,
+            speculate=cfg.engine.speculate,
+        )
         prompt = prompt_config(cfg.prompt)
         evaluator = Evaluator(
             engine=engine,

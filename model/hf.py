@@ -136,6 +136,16 @@ class HFPolicy(nn.Module):
         """Where the weights live."""
         return self.lm_head_weight.device
 
+    @property
+    def has_experts(self) -> bool:
+        """Never: a Hugging Face model keeps its routing to itself."""
+        return False
+
+    @property
+    def can_draft(self) -> bool:
+        """Never."""
+        return False
+
     def hidden(self, packed: Packed) -> Tensor:
         """Hidden states after the final norm [N, D]."""
         return self.run(packed.token_ids, packed.positions, PackedPlan(packed))
@@ -168,11 +178,11 @@ class HFPolicy(nn.Module):
         logits[valid] = flat
         return PolicyOutput(logits)
 
-    def new_decoder(self) -> Decoder:
-        """A decoder over a cache of keys and values."""
+    def new_decoder(self, max_cache_tokens: int | None = None) -> Decoder:
+        """A decoder over a cache of keys and values, which holds at most so many rows × columns."""
         from model.engine.hf import HFDecoder
 
-        return HFDecoder(self)
+        return HFDecoder(self, max_cache_tokens)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The weights that training changes, detached but not copied: with LoRA the adapters only."""

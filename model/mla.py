@@ -55,16 +55,20 @@ class MLA(nn.Module):
         )
         return self.kv_a_layernorm(latent), rotate(k_rope, turns)
 
+    def query(self, x: Tensor) -> Tensor:
+        """Every head's query before its rotation; normed hidden states [N, D] to [N, H, K + R]."""
+        if self.config.q_lora_rank is None:
+            q = self.q_proj(x)
+        else:
+            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        return q.unflatten(-1, (self.config.num_attention_heads, -1))
+
     def attend(self, x: Tensor, latent: Tensor, k_rope: Tensor, turns: Tensor, packed: Packed) -> Tensor:
         """Attention over the keys and values that the latents expand to; [N, D] of `x` to [N, D]."""
         config, heads = self.config, self.config.num_attention_heads
         nope, rope = config.qk_nope_head_dim, config.qk_rope_head_dim
-        if config.q_lora_rank is None:
-            q = self.q_proj(x)
-        else:
-            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         kv = self.kv_b_proj(latent)
-        q_nope, q_rope = q.unflatten(-1, (heads, -1)).split([nope, rope], dim=-1)
+        q_nope, q_rope = self.query(x).split([nope, rope], dim=-1)
         k_nope, v = kv.unflatten(-1, (heads, -1)).split([nope, config.v_head_dim], dim=-1)
         q = torch.cat([q_nope, rotate(q_rope, turns[:, None])], dim=-1)
         kv = torch.cat([k_nope, k_rope[:, None].expand(-1, heads, -1), v], dim=-1)

@@ -25,19 +25,24 @@ class PolicyOutput:
 
 
 class Decoder(Protocol):
-    """A policy that continues rows token by token, with a cache. Rows of a wave share their steps."""
+    """A policy that continues rows token by token, with a cache. Rows share their steps, and come and go."""
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Starts a wave with the weights as they are now: reads the prompts, returns logits [P, V]."""
+    routed: bool
+    """Whether `routes` is wanted."""
+    routes: Tensor | None
+    """Experts that the tokens last read have chosen, int64 [tokens, layers with experts, K]."""
 
-    def repeat(self, counts: Sequence[int]) -> None:
-        """Makes `counts[i]` rows out of prompt i, in order, all sharing what was read."""
+    def enter(self, prompts: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
+        """Reads prompts, and makes `counts[i]` new rows out of prompt i behind the others; returns logits [P, V].
+
+        Where there were no rows, the weights are taken as they are now.
+        """
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Reads one token for every row, int64 [R]; returns the logits of the next [R, V]."""
+        """Reads the next token of every row, int64 [R]; returns the logits after it [R, V]."""
 
     def keep(self, rows: Tensor) -> None:
-        """Drops all rows but these, int64 [R'] ascending."""
+        """Keeps these rows, int64 [R'], in that order."""
 
 
 class Policy(Protocol):
@@ -55,14 +60,22 @@ class Policy(Protocol):
     def device(self) -> torch.device:
         """Where the weights live."""
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether its tokens choose experts that `SamplingParams.routing` can tell of."""
+
+    @property
+    def can_draft(self) -> bool:
+        """Whether it has a module that guesses tokens ahead."""
+
     def __call__(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> PolicyOutput:
         """Logits of whole rows, int64 [B, T] to [B, T, V]."""
 
     def hidden(self, packed: Packed) -> Tensor:
         """Hidden states after the final norm [N, D]."""
 
-    def new_decoder(self) -> Decoder:
-        """A decoder over these live weights."""
+    def new_decoder(self, max_cache_tokens: int | None = None) -> Decoder:
+        """A decoder over these live weights; its cache holds at most so many rows × columns."""
 
     def trainable_state(self) -> dict[str, Tensor]:
         """All that training changes, by name: what a run must save to go on exactly."""

@@ -126,8 +126,11 @@ class MTPModule(Layer):
         Returns:
             Normed states [N, D].
         """
-        joined = self.eh_proj(torch.cat([self.enorm(embedded), self.hnorm(hidden)], dim=-1))
-        return self.shared_head.norm(self(joined, turns, packed, routing))
+        return self.shared_head.norm(self(self.join(embedded, hidden), turns, packed, routing))
+
+    def join(self, embedded: Tensor, hidden: Tensor) -> Tensor:
+        """What the layer reads: embeddings and states [N, D] each, to [N, D]."""
+        return self.eh_proj(torch.cat([self.enorm(embedded), self.hnorm(hidden)], dim=-1))
 
 
 def initialise(module: nn.Module, config: V3Config, generator: torch.Generator) -> None:
@@ -174,6 +177,16 @@ class V3Policy(LiveWeights):
         return self.lm_head.weight.device
 
     @property
+    def has_experts(self) -> bool:
+        """Whether any layer routes its tokens."""
+        return any(isinstance(layer.mlp, MoE) for layer in self.model.main_layers)
+
+    @property
+    def can_draft(self) -> bool:
+        """Whether there is a multi-token-prediction module."""
+        return bool(self.mtp)
+
+    @property
     def mtp(self) -> list[MTPModule]:
         """The multi-token-prediction modules, the one nearest to the trunk first."""
         return cast("list[MTPModule]", list(self.model.layers)[self.config.num_hidden_layers :])
@@ -203,8 +216,8 @@ class V3Policy(LiveWeights):
         logits[valid] = flat
         return PolicyOutput(logits)
 
-    def new_decoder(self) -> Decoder:
-        """A decoder with absorbed weights over the latent cache."""
+    def new_decoder(self, max_cache_tokens: int | None = None) -> Decoder:
+        """A decoder over the latent cache, which holds at most so many rows × columns."""
         from model.engine.fused import decoder_for
 
-        return decoder_for(self)
+        return decoder_for(self, max_cache_tokens)

@@ -50,9 +50,14 @@ class Completion:
     logprobs: tuple[float, ...]
     """Log-probability of each token under the distribution it was sampled from; nats."""
     finish_reason: FinishReason
-    """`stop`: the policy ended; `length`: cut by the token limit."""
+    """`stop`: the policy ended, or a stop text appeared; `length`: cut by the token limit."""
     policy_version: int
     """Number of weight updates the sampling policy had seen."""
+    policy_logprobs: tuple[float, ...] = ()
+    """Log-probability of each token under the policy itself, at temperature 1 with nothing cut; nats."""
+    routing: Any = None
+    """Experts that each token read has chosen, int16 array [prompt + completion - 1, layers with experts, K]; None
+    where nobody asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,8 +29,9 @@ def top_p_sample(
 
     The cuts follow each other: the `top_k` likeliest tokens stay; of these, a token stays while those likelier than it
     have not reached the share `top_p`, and if it is at least `min_p` times as likely as the likeliest, which always
-    stays. A row with a cut is inverted in order of falling logit, equal ones by rising id; a row without any, in order
-    of id. Nothing depends on the other rows.
+    stays; of equal ones the lower id counts as likelier. What stays is inverted in order of id: in order of logit, two
+    that are nearly equal would change places with the rounding of the network before, and so would their draws. Nothing
+    depends on the other rows.
 
     Args:
         logits: [R, V], any floating dtype.

@@ -31,6 +31,7 @@ struct Buffers {
   std::vector<float> logits, weights;
   std::vector<double> shares;
   std::vector<uint64_t> keys, spare;
+  std::vector<char> marks;
 };
 
 // Keys rise where logits fall and, among equal ones, where ids rise.
@@ -135,7 +136,7 @@ int64_t draw_all(const float *x, int64_t size, float highest, float rate, double
   return token;
 }
 
-// By falling logit among the tokens that the cuts leave; writes their mass as well.
+// By rising id among the tokens that the cuts leave; writes their mass as well.
 int64_t draw_cut(const float *x, int64_t size, float highest, float rate, const Params &p, double total, Buffers &b,
                  float &weight, double &kept) {
   float bound;
@@ -164,15 +165,29 @@ int64_t draw_cut(const float *x, int64_t size, float highest, float rate, const 
   kept = weights[0];
   while (count < n && (p.top_p >= 1 || kept < p.top_p * total) && weights[count] >= p.min_p) kept += weights[count++];
 
-  double reached = 0;
-  int64_t place = 0;
-  for (int64_t i = 0; i < count && reached <= p.uniform * kept; ++i) {
-    if (weights[i] <= 0) break;
-    reached += weights[i];
-    place = i;
+  // The ids in order: few are sorted, many are marked.
+  b.keys.resize(count);
+  for (uint64_t &key : b.keys) key = id_of(key);
+  if (count <= FEW) {
+    std::sort(b.keys.begin(), b.keys.end());
+  } else {
+    b.marks.assign(size, 0);
+    for (const uint64_t id : b.keys) b.marks[id] = 1;
+    b.keys.clear();
+    for (int64_t i = 0; i < size; ++i)
+      if (b.marks[i]) b.keys.push_back(i);
   }
-  weight = weights[place];
-  return id_of(b.keys[place]);
+  double reached = 0;
+  int64_t token = 0;
+  for (const uint64_t id : b.keys) {
+    const float w = weigh(x[id], highest, rate);
+    if (w <= 0) continue;
+    reached += w;
+    token = int64_t(id);
+    weight = w;
+    if (reached > p.uniform * kept) break;
+  }
+  return token;
 }
 
 template <class T>

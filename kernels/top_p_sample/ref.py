@@ -35,12 +35,12 @@ def sample(
     before = kept.cumsum(-1) - kept
     stays = ((before < nucleus) | (nucleus >= 1)) & (kept >= least * kept[:, :1]) | (rank == 0)
     cut = (count < size) | (nucleus < 1) | (least > 0)
-    mass = torch.where(cut, torch.where(stays, kept, 0), probability)
-    ids = torch.where(cut, order, rank)
+    left = torch.zeros_like(kept).scatter(-1, order, torch.where(stays, kept, 0))
+    mass = torch.where(cut, left, probability)
 
     cumulative = (mass / mass.sum(-1, keepdim=True)).cumsum(-1)
     # Rounding may leave the total beside 1; measured against it, a draw is always within.
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
-    token = torch.where(greedy, order[:, :1], ids.gather(-1, place))
+    token = torch.where(greedy, order[:, :1], place)
     logprob = (mass.gather(-1, place) / mass.sum(-1, keepdim=True)).log().masked_fill(greedy, 0)
     return token[:, 0], logprob[:, 0], logits.log_softmax(-1).gather(-1, token)[:, 0]

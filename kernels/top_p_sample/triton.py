@@ -1,8 +1,8 @@
 """Drawing tokens for GPUs without a sort: a program takes a row and finds each boundary bit by bit.
 
-A token's key is its place in the order (falling logit, rising id) as one integer. The k-th token, the nucleus's last and
-the drawn one are each the largest key with no more than so much mass before it, which is settled from the highest bit
-down by one pass over the row a bit.
+A token's key is its place in the order (falling logit, rising id) as one integer. The k-th token and the nucleus's last
+are each the largest key with less than so much mass before it, and the drawn token is the largest id with no more than
+so much before it among those that stay; each is settled from the highest bit down by one pass over the row a bit.
 """
 
 from __future__ import annotations
@@ -23,37 +23,42 @@ def unfit(logits: Tensor) -> str | None:
 
 
 @triton.jit
+def load_tile(logits, start, size, highest, rate, last, least, ID_BITS: tl.constexpr, BLOCK: tl.constexpr):
+    """Ids, keys and weights of a stretch, and which stay: key <= last, and a weight of at least `least` or the highest."""
+    i = start + tl.arange(0, BLOCK)
+    x = tl.load(logits + i, i < size, float("-inf")).to(tl.float32)
+    bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)  # -0 equals 0
+    rising = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(tl.int64)
+    key = ((0x7FFFFFFF - rising) << ID_BITS) + i
+    weight = tl.exp(tl.maximum((x - highest) * rate, -104.0))  # exp of it is 0
+    return i, key, weight, (i < size) & (key <= last) & ((weight >= least) | (weight >= 1))
+
+
+@triton.jit
 def mass_before(
-    logits, size, highest, rate, by_logit, bound, last, least,
-    ID_BITS: tl.constexpr, BLOCK: tl.constexpr, COUNT: tl.constexpr,
+    logits, size, highest, rate, bound, last, least,
+    ID_BITS: tl.constexpr, BLOCK: tl.constexpr, COUNT: tl.constexpr, BY_ID: tl.constexpr,
 ):  # fmt: skip
-    """Weight (or number) of the tokens with key < bound, key <= last, and a weight of at least `least` or the highest."""
+    """Weight (or number) of the tokens that stay and whose key (or id) is below `bound`."""
     total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, size, BLOCK):
-        i = start + tl.arange(0, BLOCK)
-        x = tl.load(logits + i, i < size, float("-inf")).to(tl.float32)
-        bits = tl.where(x == 0, 0.0, x).to(tl.int32, bitcast=True)  # -0 equals 0
-        rising = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(tl.int64)
-        key = tl.where(by_logit, (0x7FFFFFFF - rising) << ID_BITS, 0) + i
-        weight = tl.exp(tl.maximum((x - highest) * rate, -104.0))  # exp of it is 0
-        stays = (i < size) & (key < bound) & (key <= last) & ((weight >= least) | (weight >= 1))
-        total += tl.where(stays, 1.0 if COUNT else weight, 0.0)
+        i, key, weight, stays = load_tile(logits, start, size, highest, rate, last, least, ID_BITS, BLOCK)
+        before = i < bound if BY_ID else key < bound
+        total += tl.where(stays & before, 1.0 if COUNT else weight, 0.0)
     return tl.sum(total)
 
 
 @triton.jit
-def find_key(
-    logits, size, highest, rate, by_logit, last, least, limit,
-    ID_BITS: tl.constexpr, BLOCK: tl.constexpr, COUNT: tl.constexpr, STRICT: tl.constexpr,
+def find(
+    logits, size, highest, rate, last, least, limit,
+    BITS: tl.constexpr, ID_BITS: tl.constexpr, BLOCK: tl.constexpr, COUNT: tl.constexpr, BY_ID: tl.constexpr,
 ):  # fmt: skip
-    """The largest key with a mass before it that is less than `limit` (or equal, unless STRICT)."""
+    """The largest key with a mass before it that is less than `limit`; the largest id with one of at most `limit`."""
     found = tl.full([], 0, tl.int64)
-    bit = tl.full([], 1, tl.int64) << (31 + ID_BITS)
-    for _ in range(32 + ID_BITS):
-        mass = mass_before(
-            logits, size, highest, rate, by_logit, found | bit, last, least, ID_BITS, BLOCK, COUNT
-        )
-        below = mass < limit if STRICT else mass <= limit
+    bit = tl.full([], 1, tl.int64) << (BITS - 1)
+    for _ in range(BITS):
+        mass = mass_before(logits, size, highest, rate, found | bit, last, least, ID_BITS, BLOCK, COUNT, BY_ID)
+        below = mass <= limit if BY_ID else mass < limit
         found = tl.where(below, found | bit, found)
         bit = bit >> 1
     return found
@@ -78,22 +83,25 @@ def sample_kernel(
     k = tl.where(heat == 0, 1, tl.where(k > 0, k, size))
     nucleus = tl.load(top_p + row)
     least = tl.load(min_p + row)
-    cut = (k < size) | (nucleus < 1) | (least > 0)
     end = tl.full([], 1, tl.int64) << (32 + ID_BITS)
     last = end
     if k < size:
-        last = find_key(logits, size, highest, rate, cut, end, 0.0, k, ID_BITS, BLOCK, True, True)
+        last = find(logits, size, highest, rate, end, 0.0, k, 32 + ID_BITS, ID_BITS, BLOCK, True, False)
     if nucleus < 1:
-        total = mass_before(logits, size, highest, rate, cut, end, last, 0.0, ID_BITS, BLOCK, False)
+        total = mass_before(logits, size, highest, rate, end, last, 0.0, ID_BITS, BLOCK, False, False)
         share = tl.maximum(nucleus * total, 1e-30)  # the likeliest stays
-        inside = find_key(logits, size, highest, rate, cut, last, 0.0, share, ID_BITS, BLOCK, False, True)
+        inside = find(logits, size, highest, rate, last, 0.0, share, 32 + ID_BITS, ID_BITS, BLOCK, False, False)
         last = tl.minimum(last, inside)
-    kept = mass_before(logits, size, highest, rate, cut, end, last, least, ID_BITS, BLOCK, False)
+    kept = mass_before(logits, size, highest, rate, size, last, least, ID_BITS, BLOCK, False, True)
     target = tl.load(uniform + row) * kept
-    key = find_key(logits, size, highest, rate, cut, last, least, target, ID_BITS, BLOCK, False, False)
-    drawn = tl.minimum(key, last) & ((1 << ID_BITS) - 1)
+    drawn = find(logits, size, highest, rate, last, least, target, ID_BITS, ID_BITS, BLOCK, False, True)
+    final = tl.full([BLOCK], 0, tl.int32)
+    for start in range(0, size, BLOCK):
+        i, _, _, stays = load_tile(logits, start, size, highest, rate, last, least, ID_BITS, BLOCK)
+        final = tl.maximum(final, tl.where(stays, i, 0))
+    drawn = tl.minimum(drawn, tl.max(final))  # rounding may put the target at the very end
     x = tl.load(logits + drawn).to(tl.float32)
-    everything = mass_before(logits, size, highest, 1.0, False, end, end, 0.0, ID_BITS, BLOCK, False)
+    everything = mass_before(logits, size, highest, 1.0, size, end, 0.0, ID_BITS, BLOCK, False, True)
     tl.store(token + row, drawn)
     tl.store(logprob + row, (x - highest) * rate - tl.log(kept))
     tl.store(plain + row, x - highest - tl.log(everything))

@@ -24,6 +24,8 @@ from kernels.v3 import MAX_EXPERTS, Shape
 PAD = 32
 """Columns of stored matrices are padded to a multiple of this."""
 SOURCE = Path(__file__).with_name("step.cpp")
+_ROUTER = 9
+"""Place of the router among a layer's tensors; None in a dense layer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,33 +98,37 @@ class Step:
         self,
         tokens: Tensor,
         caches: Sequence[Tensor],
-        length: int,
-        padding: Tensor,
+        lengths: Tensor,
         turns: Tensor,
+        *,
+        routed: bool,
         threads: int,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor | None]:
         """Reads one token for every row.
 
         Args:
             tokens: int64 [R].
-            caches: By layer float32 [R, capacity, C + S], contiguous; the newest column is written.
-            length: Columns in use, the newest included.
-            padding: Columns on the left of each row that hold nothing, int64 [R].
-            turns: Rotations of all positions, complex64 [≥ length, S / 2].
+            caches: By layer float32 [≥ R, capacity, C + S], contiguous; the newest tokens' columns are written.
+            lengths: Tokens of each row, the newest included, int64 [R].
+            turns: Rotations of all positions, complex64 [capacity, S / 2].
+            routed: Whether the chosen experts are wanted.
             threads: At most so many work.
 
         Returns:
-            Logits float32 [R, V].
+            Logits float32 [R, V]; and the experts that each token has chosen, int64 [R, layers with experts, K], or
+            None.
         """
         s = self.shape
-        rows, capacity = caches[0].shape[:2]
-        tokens, padding, turns = tokens.contiguous(), padding.contiguous(), turns.contiguous()
+        rows, capacity = len(tokens), caches[0].shape[1]
+        tokens, lengths, turns = tokens.contiguous(), lengths.contiguous(), turns.contiguous()
+        sparse = sum(layer[_ROUTER] is not None for layer in self._layers)
+        routes = torch.empty(rows, sparse, s.chosen, dtype=torch.int64) if routed else None
         dims = [
-            *(rows, length, capacity, s.hidden, s.layers, s.heads, s.latent, s.rope, s.query_latent),
+            *(rows, sparse, capacity, s.hidden, s.layers, s.heads, s.latent, s.rope, s.query_latent),
             *(s.vocabulary, s.experts, s.chosen, s.expert_width, s.groups, s.chosen_groups),
             *(int(s.softmax), int(s.normalise), int(s.corrected), *self._widths),
         ]
-        pointers = [t.data_ptr() for t in (*self._whole, turns, padding)]
+        pointers = [t.data_ptr() for t in (*self._whole, turns, lengths)]
         for tensors, cache in zip(self._layers, caches):
             pointers += [0 if t is None else t.data_ptr() for t in tensors] + [cache.data_ptr()]
         logits = torch.empty(rows, s.vocabulary)
@@ -132,9 +138,10 @@ class Step:
             (ctypes.c_void_p * len(pointers))(*pointers),
             ctypes.c_void_p(tokens.data_ptr()),
             ctypes.c_void_p(logits.data_ptr()),
+            ctypes.c_void_p(None if routes is None else routes.data_ptr()),
             ctypes.c_int64(threads),
         )
-        return logits
+        return logits, routes
 
 
 def _arranged(layer: LayerWeights) -> list[Tensor | None]:

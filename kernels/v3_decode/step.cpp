@@ -33,13 +33,14 @@ struct Layer {
 };
 
 struct Model {
-  int64_t rows, length, capacity, D, layers, H, C, S, Q, V, E, K, I;
+  int64_t rows, sparse, capacity, D, layers, H, C, S, Q, V, E, K, I;
   Router router;
   double eps, latent_eps;
   const float *embed, *norm, *head;
   const float *turns;      // [capacity, S / 2, 2]: cosine and sine
-  const int64_t *padding;  // columns on a row's left that hold nothing
+  const int64_t *lengths;  // tokens of each row, the newest included
   const Layer *layer;
+  int64_t *routes;         // [rows, sparse layers, K], or null
 };
 
 // inner [n] = silu(gate) * up * factor; gate and up lie side by side, each padded.
@@ -63,8 +64,8 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
     for (int r = 0; r < count; ++r) std::memcpy(&b.query[r * queries], &b.down[r * downs], H * W * sizeof(float));
   }
   for (int r = 0; r < count; ++r) {
-    const int64_t row = first + r, begin = m.padding[row], end = m.length;
-    const float *turns = m.turns + (end - 1 - begin) * S;
+    const int64_t row = first + r, end = m.lengths[row];
+    const float *turns = m.turns + (end - 1) * S;
     float *cached = l.cache + row * m.capacity * W, *newest = cached + (end - 1) * W;
     rms_norm(&b.down[r * downs + own], l.kv_norm, newest, C, m.latent_eps);
     std::memcpy(newest + C, &b.down[r * downs + own + C], S * sizeof(float));
@@ -73,7 +74,7 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
       float *query = &b.query[r * queries + h * W], *out = &b.attended[r * H * C + h * C];
       rotate(query + C, turns, S);
       float highest = -3e38f;
-      for (int64_t t = begin; t < end; ++t) {
+      for (int64_t t = 0; t < end; ++t) {
         const float *key = cached + t * W;
         float score = 0;
         for (int i = 0; i < W; ++i) score += query[i] * key[i];
@@ -81,12 +82,12 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
         highest = std::max(highest, score);
       }
       float sum = 0;
-      for (int64_t t = begin; t < end; ++t) {
+      for (int64_t t = 0; t < end; ++t) {
         b.scores[t] = std::exp(b.scores[t] - highest);
         sum += b.scores[t];
       }
       for (int i = 0; i < C; ++i) out[i] = 0;
-      for (int64_t t = begin; t < end; ++t) {
+      for (int64_t t = 0; t < end; ++t) {
         const float *value = cached + t * W, share = b.scores[t];
         for (int i = 0; i < C; ++i) out[i] += share * value[i];
       }
@@ -97,7 +98,8 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
   for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * wide], D);
 }
 
-void network(const Model &m, const Layer &l, int count, Buffers &b) {
+// routes of the block's first row in this layer, or null.
+void network(const Model &m, const Layer &l, int count, Buffers &b, int64_t *routes) {
   const int D = int(m.D), Dp = padded(D);
   for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], l.post_norm, &b.normed[r * Dp], D, m.eps);
   const int F = int(l.width), Fp = padded(F);
@@ -117,6 +119,7 @@ void network(const Model &m, const Layer &l, int count, Buffers &b) {
     score(m.router, scores);
     choose(m.router, scores, l.bias, &experts[r * K], &weights[r * K]);
     add(&b.x[r * Dp], &b.out[r * Dp], D);
+    if (routes) std::copy_n(&experts[r * K], K, routes + r * m.sparse * K);
   }
   int rows[BLOCK];
   float factors[BLOCK];
@@ -150,14 +153,16 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
   b.inner.resize(BLOCK * widest);
   b.out.resize(BLOCK * std::max(Dp, Vp));
   b.gathered.resize(BLOCK * Dp);
-  b.scores.resize(m.length);
+  b.scores.resize(m.capacity);
   b.router.resize(BLOCK * padded(int(m.E)));
   for (int64_t first = begin; first < end; first += BLOCK) {
     const int count = int(std::min<int64_t>(BLOCK, end - first));
     for (int r = 0; r < count; ++r) std::memcpy(&b.x[r * Dp], m.embed + tokens[first + r] * D, D * sizeof(float));
+    int64_t *routes = m.routes ? m.routes + first * m.sparse * m.K : nullptr;
     for (int i = 0; i < m.layers; ++i) {
       attention(m, m.layer[i], first, count, b);
-      network(m, m.layer[i], count, b);
+      network(m, m.layer[i], count, b, routes);
+      if (routes && m.layer[i].router) routes += m.K;
     }
     for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], m.norm, &b.normed[r * Dp], D, m.eps);
     product(b.normed.data(), Dp, m.head, b.out.data(), Vp, count, Vp, D);
@@ -171,7 +176,7 @@ extern "C" int64_t v3_decode_panel_width() { return WIDE; }
 
 // dims, constants and pointers in the order of kernels/v3_decode/__init__.py.
 extern "C" void v3_decode_step(const int64_t *dims, const double *constants, void *const *pointers,
-                               const int64_t *tokens, float *logits, int64_t threads) {
+                               const int64_t *tokens, float *logits, int64_t *routes, int64_t threads) {
   Model m;
   std::memcpy(&m.rows, dims, 13 * sizeof(int64_t));
   m.router = {m.E, m.K, dims[13], dims[14], dims[15] != 0, dims[16] != 0, dims[17] != 0, constants[2]};
@@ -182,7 +187,8 @@ extern "C" void v3_decode_step(const int64_t *dims, const double *constants, voi
   m.norm = at(1);
   m.head = at(2);
   m.turns = at(3);
-  m.padding = static_cast<const int64_t *>(pointers[4]);
+  m.lengths = static_cast<const int64_t *>(pointers[4]);
+  m.routes = routes;
   std::vector<Layer> layers(m.layers);
   for (int i = 0; i < m.layers; ++i) {
     const int p = 5 + 14 * i;

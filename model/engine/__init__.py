@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from model.engine.base import Engine, Request, SamplingParams
+from model.engine.base import Engine, Piece, Request, SamplingParams
 from r1env.errors import ConfigError, nearest
 
-__all__ = ["Engine", "Request", "SamplingParams", "build"]
+__all__ = ["Engine", "Piece", "Request", "SamplingParams", "build"]
 
 _NAMES = ("auto", "native", "transformers")
 
 
-def build(name: str, policy: Any, tokenizer: Any, *, max_rows: int = 512) -> Engine:
+def build(
+    name: str,
+    policy: Any,
+    tokenizer: Any,
+    *,
+    max_rows: int = 512,
+    max_cache_tokens: int | None = None,
+    speculate: bool = False,
+) -> Engine:
     """An engine over a policy.
 
     Args:
@@ -20,7 +28,9 @@ def build(name: str, policy: Any, tokenizer: Any, *, max_rows: int = 512) -> Eng
             `auto` takes the one that fits the policy.
         policy: A `V3Policy` or `HFPolicy`, whose live weights are used.
         tokenizer: Decodes the completions.
-        max_rows: Rows that are decoded at a time; bounds the cache.
+        max_rows: Rows that are decoded at a time.
+        max_cache_tokens: Bound on the cache, rows × tokens of the longest row; None leaves it to `max_rows`.
+        speculate: Whether a multi-token-prediction module guesses ahead.
 
     Raises:
         ConfigError: the name is unknown, or the engine does not fit the policy.
@@ -33,4 +43,6 @@ def build(name: str, policy: Any, tokenizer: Any, *, max_rows: int = 512) -> Eng
     fits = "native" if isinstance(policy, V3Policy) else "transformers"
     if name not in ("auto", fits):
         raise ConfigError(f"engine {name!r} cannot run a {type(policy).__name__}; use {fits!r} or 'auto'")
-    return LoopEngine(policy, tokenizer, max_rows=max_rows)
+    return LoopEngine(
+        policy, tokenizer, max_rows=max_rows, max_cache_tokens=max_cache_tokens, speculate=speculate
+    )

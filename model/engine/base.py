@@ -28,8 +28,16 @@ class SamplingParams:
     """Divides the logits; 0 always takes the likeliest token."""
     top_p: float = 1.0
     """Only the fewest likeliest tokens that together reach this probability are sampled."""
+    top_k: int = 0
+    """Only so many likeliest tokens are sampled; 0 for all."""
+    min_p: float = 0.0
+    """Only tokens at least so many times as likely as the likeliest are sampled."""
+    stop: tuple[str, ...] = ()
+    """A completion ends where one of these texts appears; the text is cut before it, the tokens are kept."""
     n: int = 1
     """Completions a prompt."""
+    routing: bool = False
+    """Whether completions tell which experts their tokens chose."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -40,6 +48,12 @@ class SamplingParams:
             ),
             "temperature": (self.temperature >= 0, "must not be negative"),
             "top_p": (0 < self.top_p <= 1, "must lie above 0 and at most at 1"),
+            "top_k": (self.top_k >= 0, "must not be negative"),
+            "min_p": (0 <= self.min_p <= 1, "must lie between 0 and 1"),
+            "stop": (
+                not isinstance(self.stop, str) and all(isinstance(s, str) and s for s in self.stop),
+                "must be a tuple of texts, none of them empty",
+            ),
             "n": (self.n >= 1, "must be at least 1"),
         }
         for name, (ok, why) in checks.items():
@@ -61,14 +75,33 @@ class Request:
     """With a sample's index it decides all of that sample's draws, whatever else is in the batch."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One sampled token, as a stream has it."""
+
+    id: int | str
+    """The request's."""
+    sample: int
+    """The sample's index within the request."""
+    token_id: int
+    """The token."""
+    logprob: float
+    """Its log-probability under the distribution it was drawn from, nats."""
+    completion: Completion | None
+    """The whole completion, where this token is its last."""
+
+
 class Engine(Protocol):
     """Continues prompts with a policy's weights."""
 
     def submit(self, request: Request) -> None:
-        """Queues a request."""
+        """Queues a request, which may enter while others are being worked off."""
 
     def finished(self) -> Iterator[tuple[int | str, int, Completion]]:
         """Works the queue off; yields (request id, sample index, completion) as samples finish."""
+
+    def stream(self) -> Iterator[Piece]:
+        """Works the queue off; yields every token as it is sampled."""
 
     def sample(
         self, prompts: Sequence[Sequence[int]], params: SamplingParams, seed: int | Sequence[int]

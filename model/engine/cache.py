@@ -1,8 +1,8 @@
-"""The cache of a wave: rows aligned at their last token, growing by one column a step.
+"""What a decoder remembers of its rows: they begin in column 0 and end where they have come to.
 
-Prompts of different length end in the same column, so a step writes one slice for all rows; a row's padding
-lies on its left, where a bias of -inf hides it.
-Legend: P prompts, R rows, T cached tokens.
+Rows are places in buffers that are made larger when they must be. A row that leaves costs nothing, and its place is
+taken by the last one; a row that enters is written behind the others.
+Legend: P prompts, R rows, T columns in use, N packed tokens.
 """
 
 from __future__ import annotations
@@ -10,83 +10,108 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.packed import Packed
 
 _GROWTH = 64
-"""Columns added at least, when the cache is full."""
+"""Columns of room behind the longest row, at least, whenever the buffers are made anew."""
 
 
 class RowCache:
-    """What each layer remembers of every row's tokens, [R, T, ...] a layer.
+    """Tokens of every row, layer by layer.
 
     Args:
-        prompts: Token ids of the prompts.
         device: Where the tensors live.
+        bound: Rows × columns that there may be room for; None for no bound. Whoever lets rows enter or grow sees to it
+            that they fit (`model.engine.batch`).
     """
 
-    def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
-        self.prompts = Packed.from_groups([(ids, ()) for ids in prompts], device)
-        """The prompts in the training layout, which is how they are read."""
-        lengths = torch.tensor([len(ids) for ids in prompts], device=device)
-        self.last = lengths.cumsum(0) - 1
-        """Place of each prompt's last token in that layout, int64 [P]."""
-        self.length = int(lengths.max())
-        """Columns in use."""
-        self.capacity = self.length + _GROWTH
-        self.padding = self.length - lengths
-        """Unused columns on the left of each row, int64 [R]."""
-        self.bias: Tensor | None = None
-        """0, or -inf at padding, float32 [R, capacity]; None where no row has any."""
-        self._row = torch.repeat_interleave(lengths)
-        self._column = self.prompts.positions + self.padding[self._row]
+    def __init__(self, device: torch.device, bound: int | None = None) -> None:
+        self.device = device
+        self.bound = bound
         self.layers: list[Tensor] = []
-        """By layer [R, capacity, ...]."""
-        self._hide_padding()
+        """By layer [places, capacity, ...]; the first R places are rows."""
+        self.lengths = torch.zeros(0, dtype=torch.int64, device=device)
+        """Tokens of each row, int64 [R]."""
+        self.columns = 0
+        """T: tokens of the longest row."""
+        self.places = self.capacity = 0
 
     @property
-    def positions(self) -> Tensor:
-        """Position of each row's newest token in its own sequence, int64 [R]."""
-        return self.length - 1 - self.padding
+    def rows(self) -> int:
+        """R."""
+        return len(self.lengths)
 
-    def fill(self, values: Tensor) -> None:
-        """Takes the next layer's values for all tokens of the prompts, [N, ...]."""
-        layer = values.new_zeros(len(self.padding), self.capacity, *values.shape[1:])
-        layer[self._row, self._column] = values
-        self.layers.append(layer)
+    def enter(self, prompts: Sequence[Sequence[int]], counts: Sequence[int]) -> Packed:
+        """Makes `counts[i]` new rows out of prompt i, in order, behind the others.
 
-    def advance(self) -> None:
-        """Opens the next column."""
-        if self.length == self.capacity:
-            more = max(_GROWTH, self.capacity // 2)
-            self.layers = [F.pad(x, (0, 0) * (x.dim() - 2) + (0, more)) for x in self.layers]
-            self.capacity += more
-            self._hide_padding()
-        self.length += 1
+        Returns:
+            The prompts in the training layout, in which they are to be read; `fill` takes what was read.
+        """
+        lengths = torch.tensor([len(ids) for ids in prompts])
+        starts = lengths.cumsum(0) - lengths
+        repeats = torch.tensor(counts)
+        new = lengths.repeat_interleave(repeats)
+        row = torch.arange(len(new)).repeat_interleave(new)
+        column = torch.arange(len(row)) - (new.cumsum(0) - new)[row]
+        # Where the tokens of the new rows go, and where in the layout they come from.
+        self._row = (self.rows + row).to(self.device)
+        self._column = column.to(self.device)
+        self._source = (starts.repeat_interleave(repeats)[row] + column).to(self.device)
+        self.last = (starts + lengths - 1).to(self.device)
+        """Place of each prompt's last token in the layout, int64 [P]."""
+        self.lengths = torch.cat([self.lengths, new.to(self.device)])
+        self.columns = max(self.columns, int(new.max()))
+        self._reserve()
+        return Packed.from_groups([(ids, ()) for ids in prompts], self.device)
 
-    def append(self, layer: int, values: Tensor) -> Tensor:
-        """Writes one layer's values [R, ...] into the open column; returns all its columns [R, T, ...]."""
-        cached = self.layers[layer][:, : self.length]
-        cached[:, -1] = values
-        return cached
+    def fill(self, layer: int, values: Tensor) -> None:
+        """Takes a layer's values for all tokens of the layout, [N, ...]."""
+        if layer == len(self.layers):
+            self.layers.append(values.new_zeros(self.places, self.capacity, *values.shape[1:]))
+        self.layers[layer][self._row, self._column] = values[self._source]
 
-    def repeat(self, counts: Sequence[int]) -> None:
-        """Makes `counts[i]` rows out of row i, in order."""
-        self.keep(torch.repeat_interleave(torch.tensor(counts, device=self.padding.device)))
+    def advance(self, tokens: int = 1) -> None:
+        """Opens the next columns of every row."""
+        self.lengths = self.lengths + tokens
+        self.columns += tokens
+        self._reserve()
+
+    def retreat(self, tokens: Tensor) -> None:
+        """Gives the last `tokens` columns of each row back, int64 [R]."""
+        self.lengths = self.lengths - tokens
+        self.columns = int(self.lengths.max())
 
     def keep(self, rows: Tensor) -> None:
-        """Keeps these rows, int64 [R'], in that order."""
-        for i, layer in enumerate(self.layers):
-            kept = layer.new_empty(len(rows), *layer.shape[1:])
-            kept[:, : self.length] = layer[rows, : self.length]
-            self.layers[i] = kept
-        self.padding = self.padding[rows]
-        self._hide_padding()
+        """Keeps these rows, int64 [R'], in that order; what stays in its place is not copied."""
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        if len(moved):
+            source = rows[moved]
+            for layer in self.layers:
+                layer[moved, : self.columns] = layer[source, : self.columns]
+        self.lengths = self.lengths[rows]
+        self.columns = int(self.lengths.max()) if len(rows) else 0
 
-    def _hide_padding(self) -> None:
-        self.bias = None
-        if bool(self.padding.any()):
-            hidden = torch.arange(self.capacity, device=self.padding.device) < self.padding[:, None]
-            self.bias = torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, float("-inf"))
+    @property
+    def hidden(self) -> Tensor | None:
+        """Which columns hold nothing of a row, bool [R, T]; None where all rows are equally long."""
+        if bool((self.lengths == self.columns).all()):
+            return None
+        return torch.arange(self.columns, device=self.device) >= self.lengths[:, None]
+
+    def _reserve(self) -> None:
+        if self.rows <= self.places and self.columns <= self.capacity:
+            return
+        places = max(self.rows, self.places)
+        capacity = max(self.capacity, self.columns + max(_GROWTH, self.columns // 2))
+        if self.bound is not None and places * capacity > self.bound:
+            places = self.rows
+            capacity = max(self.columns, min(capacity, self.bound // places))
+        rows, columns = min(self.places, places), min(self.capacity, capacity)
+        for i, layer in enumerate(self.layers):
+            # Zeros, as what is hidden later must be a number: nothing times infinity is none.
+            larger = layer.new_zeros(places, capacity, *layer.shape[2:])
+            larger[:rows, :columns] = layer[:rows, :columns]
+            self.layers[i] = larger
+        self.places, self.capacity = places, capacity

@@ -1,4 +1,4 @@
-"""Drawing tokens: temperature, top-p, and one uniform number a token that nothing else in the batch touches.
+"""Drawing tokens: temperature, top-k, top-p, min-p, and one uniform number a token that nothing else in the batch touches.
 
 Legend: R rows, V vocabulary.
 """
@@ -51,29 +51,37 @@ class RowParams:
 
     temperature: Tensor | None
     """float32 [R], 0 for greedy rows."""
+    top_k: Tensor | None
+    """int64 [R], 0 for no cut."""
     top_p: Tensor | None
+    """float32 [R]."""
+    min_p: Tensor | None
     """float32 [R]."""
 
     @classmethod
     def of(cls, params: Sequence[SamplingParams], device: torch.device) -> RowParams:
         """Stacks the rows' parameters."""
 
-        def column(name: str) -> Tensor | None:
+        def column(name: str, default: float, dtype: torch.dtype = torch.float32) -> Tensor | None:
             values = [getattr(p, name) for p in params]
-            return (
-                None
-                if all(v == 1 for v in values)
-                else torch.tensor(values, dtype=torch.float32, device=device)
-            )
+            if all(v == default for v in values):
+                return None
+            return torch.tensor(values, dtype=dtype, device=device)
 
-        return cls(column("temperature"), column("top_p"))
+        return cls(
+            temperature=column("temperature", 1),
+            top_k=column("top_k", 0, torch.int64),
+            top_p=column("top_p", 1),
+            min_p=column("min_p", 0),
+        )
 
     def keep(self, rows: Tensor) -> RowParams:
         """The parameters of these rows, int64 [R']."""
-        return RowParams(*(None if x is None else x[rows] for x in (self.temperature, self.top_p)))
+        columns = (self.temperature, self.top_k, self.top_p, self.min_p)
+        return RowParams(*(None if x is None else x[rows] for x in columns))
 
 
-def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Tensor]:
+def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Tensor, Tensor]:
     """Samples one token a row by inverting the cumulative distribution.
 
     Args:
@@ -82,8 +90,14 @@ def draw(logits: Tensor, uniform: Tensor, params: RowParams) -> tuple[Tensor, Te
         params: The rows' parameters.
 
     Returns:
-        Tokens int64 [R], and their log-probabilities under the distribution they were drawn from (after
-        temperature and top-p; 0 for greedy rows), float32 [R] in nats.
+        Tokens int64 [R]; their log-probabilities in nats float32 [R], under the distribution they were drawn from
+        (after temperature and cuts; 0 for greedy rows), and under that of temperature 1 without cuts.
     """
-    token, logprob, _ = top_p_sample(logits, uniform, temperature=params.temperature, top_p=params.top_p)
-    return token, logprob
+    return top_p_sample(
+        logits,
+        uniform,
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+    )

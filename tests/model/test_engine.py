@@ -42,7 +42,7 @@ def prompts(ids):
 
 @pytest.mark.parametrize("kind", ["plain", "fused"])
 def test_decoder_equals_full_forward(policy, prompts, kind, monkeypatch):
-    """Step by step over the latent cache, through repetition, removal of rows and growth of the cache."""
+    """Step by step over the latent cache, while rows share a prompt, leave, enter, and the cache grows."""
     monkeypatch.setenv("R1_KERNELS", {"plain": "v3_decode=ref", "fused": "v3_decode=cpu"}[kind])
     if kind == "fused" and policy.config.attention_bias:
         with pytest.raises(ConfigError, match="has no attention_bias"):
@@ -50,27 +50,30 @@ def test_decoder_equals_full_forward(policy, prompts, kind, monkeypatch):
         return
     decoder = policy.new_decoder()
     assert isinstance(decoder, FusedDecoder) == (kind == "fused")
-    rows = [list(prompts[0]), list(prompts[1]), list(prompts[1]), list(prompts[2]), list(prompts[3])]
+    rows = [list(prompts[i]) for i in (0, 1, 1, 2, 3)]
     generator = torch.Generator().manual_seed(0)
 
-    def check(logits):
-        for row, found in zip(rows, logits):
+    def check(logits, *, entering=False):
+        those = [list(prompts[i]) for i in (2, 0, 0)] if entering else rows
+        for row, found in zip(those, logits, strict=True):
             expected = policy(torch.tensor([row])).logits[0, -1]
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=2e-5)
 
     with torch.no_grad():
-        first = decoder.prefill(prompts)
-        decoder.repeat([1, 2, 1, 1])
+        first = decoder.enter(prompts, [1, 2, 1, 1])
         check(first[torch.tensor([0, 1, 1, 2, 3])])
         for step in range(70):
             if step == 3:
-                decoder.keep(torch.tensor([0, 2, 4]))
-                rows = [rows[0], rows[2], rows[4]]
+                decoder.keep(torch.tensor([0, 4, 2]))
+                rows = [rows[0], rows[4], rows[2]]
+            if step == 20:
+                check(decoder.enter([prompts[2], prompts[0]], [1, 2])[torch.tensor([0, 1, 1])], entering=True)
+                rows += [list(prompts[i]) for i in (2, 0, 0)]
             tokens = torch.randint(3, 67, (len(rows),), generator=generator)
             logits = decoder.step(tokens)
             for row, token in zip(rows, tokens.tolist()):
                 row.append(token)
-            if step in (0, 2, 3, 4, 30, 69):
+            if step in (0, 2, 3, 4, 20, 21, 50, 69):
                 check(logits)
 
 
@@ -239,7 +242,7 @@ def drawn(logits, params, count, seed=0):
 def test_frequencies_match_the_distribution(params):
     """Chi-square over 20,000 draws, 0.1% level; the seed is fixed."""
     logits = torch.randn(1, 24, generator=torch.Generator().manual_seed(0))
-    tokens, logprobs = drawn(logits, params, 20_000)
+    tokens, logprobs, _ = drawn(logits, params, 20_000)
     p = (logits[0].double() / params.temperature).softmax(-1)
     order = p.argsort(descending=True)
     kept = order[: int((p[order].cumsum(0) < params.top_p).sum()) + 1]
@@ -259,7 +262,7 @@ def test_frequencies_match_the_distribution(params):
 def test_top_p_keeps_the_fewest_likeliest(logits, top_p, u):
     row = torch.tensor([logits], dtype=torch.float32)
     params = RowParams.of([SamplingParams(max_new_tokens=1, top_p=top_p)], torch.device("cpu"))
-    token, logprob = draw(row, torch.tensor([u], dtype=torch.float32), params)
+    token, logprob, _ = draw(row, torch.tensor([u], dtype=torch.float32), params)
     p = row[0].double().softmax(-1)
     order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))
     kept, mass = [], 0.0
@@ -279,7 +282,7 @@ def test_top_p_keeps_the_fewest_likeliest(logits, top_p, u):
 def test_impossible_tokens_are_never_drawn(u):
     logits = torch.tensor([[float("-inf"), 0.0, float("-inf"), -90.0, float("-inf")]])
     for params in (SamplingParams(max_new_tokens=1), SamplingParams(max_new_tokens=1, top_p=0.9)):
-        token, _ = draw(logits, torch.tensor([u]), RowParams.of([params], torch.device("cpu")))
+        token, *_ = draw(logits, torch.tensor([u]), RowParams.of([params], torch.device("cpu")))
         assert int(token) == 1
 
 

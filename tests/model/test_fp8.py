@@ -118,7 +118,7 @@ def test_kept_fp8_decodes_and_saves_as_it_was(policy, tmp_path):
     with torch.inference_mode():
         for policy in (kept, expanded):
             decoder = policy.new_decoder()
-            logits = [decoder.prefill(prompt)]
+            logits = [decoder.enter(prompt, [1])]
             logits.append(decoder.step(torch.tensor([8])))
             policy.found = torch.cat(logits)
     torch.testing.assert_close(kept.found, expanded.found, rtol=1e-4, atol=1e-4)

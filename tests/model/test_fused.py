@@ -23,9 +23,9 @@ def logits_of(decoder, steps: int = 9, rows: int = 40) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     prompts = [torch.randint(3, 60, (3 + i % 4,), generator=generator).tolist() for i in range(rows // 2)]
     with torch.inference_mode():
-        decoder.prefill(prompts)
-        decoder.repeat([2] * len(prompts))
+        decoder.enter(prompts, [2] * len(prompts))
         found = [decoder.step(torch.randint(3, 60, (rows,), generator=generator)) for _ in range(steps)]
+        decoder.keep(torch.arange(0))
     return torch.stack(found)
 
 

@@ -105,8 +105,7 @@ def test_cached_decoding_equals_the_whole_forward_pass(config, lengths, new):
     tokens = torch.randint(0, vocab, (new, 2 * len(prompts)), generator=generator)
     with torch.inference_mode():
         decoder = policy.new_decoder()
-        cached = [decoder.prefill(prompts).repeat_interleave(2, dim=0)]
-        decoder.repeat([2] * len(prompts))
+        cached = [decoder.enter(prompts, [2] * len(prompts)).repeat_interleave(2, dim=0)]
         cached += [decoder.step(row) for row in tokens]
         found = torch.stack(cached)  # [new + 1, rows, V]
         groups = [
