@@ -47,7 +47,7 @@ def cases(tiny: bool) -> list[Case]:
     found = []
     for length in LENGTHS:
         cached, sizes = (length // 64, TINY) if tiny else (length, SIZES)
-        for rows, dtype in [(r, d) for r in (ROWS, 1) for d in ("bf16", "", "fp32/bf16")]:
+        for rows, dtype in [*((ROWS, d) for d in ("bf16", "", "fp32/bf16")), *((1, d) for d in ("bf16", ""))]:
             shape = text(f"L={length}", "" if rows == ROWS else f"B={rows}", dtype, "decode")
             make = lambda rows=rows, cached=cached, dtype=dtype, sizes=sizes: step(rows, cached, dtype, sizes)
             found.append(Case("mla_decode", shape, dtype, make))
