@@ -95,7 +95,7 @@ def test_rows_are_shown_and_stored_and_an_unmeasured_one_fails(capsys, monkeypat
     with open(files[1]) as file:
         (stored,) = csv.DictReader(file)
     assert stored["failure"] == (failure or "") and list(stored)[:2] == ["name", "shape"]
-    assert ("2.50× (2.50–4.00)" if failure is None else "failed") in files[2].read_text().splitlines()[2]
+    assert ("2.50× (2.50×–4.00×)" if failure is None else "failed") in files[2].read_text().splitlines()[2]
 
 
 def test_an_unwritable_file_is_one_clear_line(capsys, monkeypatch, tmp_path):

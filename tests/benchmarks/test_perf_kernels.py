@@ -17,7 +17,7 @@ LISTED = {
     "mla_decode": ("L=512 bf16 decode", "L=1024 bf16 decode", "L=512 decode", "L=512 B=1 bf16 decode", "L=512 bf16 attend"),
     "moe_experts": ("T=1024 fwd+bwd", "T=4096 bf16 fwd+bwd", "T=1024 fp32/bf16 fwd+bwd", "T=1 fwd", "T=8 bf16 fwd"),
     "fp8_block": ("dequantise", "M=1 linear", "M=16 linear", "quantise"),
-    "selective_logprob": ("V=129280 M=2048 fwd+bwd", "V=129280 M=2048 bf16 fwd+bwd"),
+    "selective_logprob": ("V=129280 M=1024 fwd+bwd", "V=129280 M=1024 bf16 fwd+bwd"),
     "top_p_sample": ("V=129280 peaked", "V=129280 flat"),
     "rms_norm": ("N=1024 D=2048 bf16 fwd", "N=1024 D=2048 bf16 fwd+bwd"),
     "rope": ("T=1024 H=16 bf16 fwd",),

@@ -1,6 +1,6 @@
 """Log-probabilities of a GRPO batch under a head of 129,280 entries, with the loss's gradients; one row a peer.
 
-Eight completions of 256 tokens, hidden 1,024. All sides make the loss -mean(exp(logprob - logprob.detach()) advantage) and
+Eight completions of 128 tokens, hidden 512. All sides make the loss -mean(exp(logprob - logprob.detach()) advantage) and
 its gradients of hidden states and head; ours also gives the entropies. naive holds all logits: log_softmax and gather, or
 torch's cross_entropy. liger is its chunked linear GRPO loss without a reference model, a sequence at a time (its default) or
 all at once, with and without torch.compile. The error is that of the hidden states' gradient, over the first tokens only,
@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.perf.ops import DTYPES, Case, Side, Work, normal, text
 from kernels.selective_logprob import selective_logprob
 
-VOCABULARY, COMPLETIONS, TOKENS, MODEL = 129280, 8, 256, 1024
+VOCABULARY, COMPLETIONS, TOKENS, MODEL = 129280, 8, 128, 512
 COMPARED = 128
 """Tokens whose gradient is compared with float64's."""
 
