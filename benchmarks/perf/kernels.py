@@ -61,10 +61,7 @@ def measure(options: Options) -> list[Row]:
     rows = roofline.ceilings(threads, tiny=options.tiny)
     bench = Bench(options, threads, {row.shape: row for row in rows})
     for name in options.only or ops.OPS:
-        for row in bench.rows(name):
-            rows.append(row)
-            told = row.failure or f"{row.ratio:.2f}× {row.peer}"
-            print(f"kernels {row.name} {row.shape}: {told}", file=sys.stderr, flush=True)
+        rows += bench.rows(name)
     return rows
 
 
@@ -84,7 +81,12 @@ class Bench:
         """A row for each shape and peer; what cannot be measured is a row that says why."""
         from benchmarks.perf import ops
 
-        timed = [row for case in ops.cases(op, tiny=self.options.tiny) for row in self._timed(case)]
+        timed: list[Row] = []
+        for case in ops.cases(op, tiny=self.options.tiny):
+            for row in self._timed(case):
+                timed.append(row)
+                told = row.failure or f"{row.ratio:.2f}× {row.peer}"
+                print(f"kernels {row.name} {row.shape}: {told}", file=sys.stderr, flush=True)
         measured = [row for row in timed if row.failure is None]
         try:
             ours = self._peaks(op, [(row.shape, "ours") for row in measured])
@@ -109,7 +111,8 @@ class Bench:
                 yield failed(failure=_why(error))
                 return
             for ways in work.peers:
-                found, failures = {}, {}
+                found: dict[str, tuple[float, float | None]] = {}
+                failures: dict[str, str] = {}
                 for name, side in ways.items():
                     try:
                         found[name] = _try(side, exact, min((s for s, _ in found.values()), default=math.inf))

@@ -24,8 +24,8 @@ class Run:
 
     seconds: float
     """Of one unit of work, for instance a training step."""
-    peak_bytes: int | None = None
-    """Largest resident memory of the process and all its children together; None where it is measured otherwise."""
+    peak_bytes: int = 0
+    """Largest resident memory of the process and all its children together; 0 where it is measured otherwise."""
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Whatever else its side reports."""
 
@@ -104,8 +104,8 @@ def compare(
         repeats=len(ours),
         **more,
     )
-    peaks = [[r.peak_bytes for r in side if r.peak_bytes is not None] for side in (ours, theirs)]
-    return with_peaks(row, *map(median, peaks)) if all(peaks) else row
+    ours_peak, theirs_peak = (median(r.peak_bytes for r in side) for side in (ours, theirs))
+    return with_peaks(row, ours_peak, theirs_peak) if ours_peak else row
 
 
 def with_peaks(row: Row, ours_bytes: float, peer_bytes: float) -> Row:

@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,7 +85,7 @@ def normal(*size: int, dtype: torch.dtype = torch.float32, scale: float = 1.0, s
 @contextmanager
 def products(dtype: str) -> Iterator[None]:
     """Within, torch rounds the factors of float32 products to bfloat16 if a name of `DTYPES` says so."""
-    setting = torch.backends.mkldnn.matmul
+    setting: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = setting.fp32_precision
     if dtype == "fp32/bf16":
         setting.fp32_precision = "bf16"

@@ -10,6 +10,8 @@ weights or activations, results.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -26,12 +28,12 @@ def cases(tiny: bool) -> list[Case]:
     size = 256 if tiny else SIZE
     found = []
     for dtype, name in (("bf16", ""), ("", "fp32")):
-        make = lambda dtype=dtype: dequantise(size, DTYPES[dtype])
+        make = partial(dequantise, size, DTYPES[dtype])
         found.append(Case("fp8_block", text(name, "dequantise"), dtype, make))
         for rows in ROWS:
-            make = lambda rows=rows, dtype=dtype: linear(size, rows, DTYPES[dtype])
+            make = partial(linear, size, rows, DTYPES[dtype])
             found.append(Case("fp8_block", text(f"M={rows}", name, "linear"), dtype, make))
-    found.append(Case("fp8_block", "quantise", "bf16", lambda: quantise(size)))
+    found.append(Case("fp8_block", "quantise", "bf16", partial(quantise, size)))
     return found
 
 

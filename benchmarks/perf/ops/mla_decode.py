@@ -13,6 +13,7 @@ Legend: R rows, L cached tokens, H heads, D model, C latent, S rotary dimensions
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,10 +50,10 @@ def cases(tiny: bool) -> list[Case]:
         cached, sizes = (length // 64, TINY) if tiny else (length, SIZES)
         for rows, dtype in [*((ROWS, d) for d in ("bf16", "", "fp32/bf16")), *((1, d) for d in ("bf16", ""))]:
             shape = text(f"L={length}", "" if rows == ROWS else f"B={rows}", dtype, "decode")
-            make = lambda rows=rows, cached=cached, dtype=dtype, sizes=sizes: step(rows, cached, dtype, sizes)
+            make = partial(step, rows, cached, dtype, sizes)
             found.append(Case("mla_decode", shape, dtype, make))
         for dtype in ("bf16", ""):
-            make = lambda cached=cached, dtype=dtype, sizes=sizes: attend(ROWS, cached, dtype, sizes)
+            make = partial(attend, ROWS, cached, dtype, sizes)
             found.append(Case("mla_decode", text(f"L={length}", dtype, "attend"), dtype, make))
     return found
 
@@ -131,7 +132,8 @@ def _transformers(attn: MLA, attention: str, x: Tensor, cached: Tensor) -> Side:
     turns = hf.DeepseekV3RotaryEmbedding(config)(x, position)
 
     def restore() -> None:
-        cache.layers[0].keys, cache.layers[0].values = keys, values
+        layers: Any = cache.layers
+        layers[0].keys, layers[0].values = keys, values
 
     return Side(_no_grad(lambda: (layer(x[:, None], turns, None, past_key_values=cache)[0][:, 0],)), restore)
 

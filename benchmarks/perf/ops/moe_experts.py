@@ -14,6 +14,7 @@ Legend: T tokens, D model, I width of an expert, E experts, K chosen a token.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def cases(tiny: bool) -> list[Case]:
     found = []
     for tokens, phase in [*((t, "fwd+bwd") for t in TRAINING), *((t, "fwd") for t in DECODING)]:
         for dtype in ("", "bf16", "fp32/bf16") if phase == "fwd+bwd" else ("", "bf16"):
-            make = lambda tokens=tokens, phase=phase, dtype=dtype: work(tokens, phase == "fwd+bwd", dtype, tiny)
+            make = partial(work, tokens, phase == "fwd+bwd", dtype, tiny)
             found.append(Case("moe_experts", text(f"T={tokens}", dtype, phase), dtype, make))
     return found
 

@@ -6,7 +6,8 @@ gradient in and out; the weight is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ def cases(tiny: bool) -> list[Case]:
     width, found = (64 if tiny else WIDTH), []
     for rows, phase in ((1024, "fwd"), (1024, "fwd+bwd"), (16, "fwd")):
         for dtype in ("bf16", ""):
-            make = lambda rows=rows, phase=phase, dtype=dtype: work(rows, width, phase == "fwd+bwd", dtype)
+            make = partial(work, rows, width, phase == "fwd+bwd", dtype)
             found.append(Case("rms_norm", text(f"N={rows} D={WIDTH}", dtype, phase), dtype, make))
     return found
 
@@ -43,7 +44,7 @@ def work(rows: int, width: int, backward: bool, dtype: str) -> Work:
     weight = layer.weight.requires_grad_(backward)
     x.requires_grad_(backward)
 
-    def side(norm: Callable[[Tensor, Tensor], Tensor], leaves: tuple[Tensor, Tensor] = (x, weight)) -> Side:
+    def side(norm: Callable[[Tensor, Tensor], Tensor], leaves: Sequence[Tensor] = (x, weight)) -> Side:
         if not backward:
             return Side(torch.no_grad()(lambda: (norm(*leaves),)))
 

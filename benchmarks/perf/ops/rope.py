@@ -8,6 +8,9 @@ FLOP: 6 a pair. Bytes: in and out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -21,9 +24,7 @@ def cases(tiny: bool) -> list[Case]:
     """Both dtypes, forward."""
     tokens = 16 if tiny else TOKENS
     return [
-        Case(
-            "rope", text(f"T={TOKENS} H={HEADS}", dtype, "fwd"), dtype, lambda dtype=dtype: work(tokens, dtype)
-        )
+        Case("rope", text(f"T={TOKENS} H={HEADS}", dtype, "fwd"), dtype, partial(work, tokens, dtype))
         for dtype in ("bf16", "")
     ]
 
@@ -39,13 +40,14 @@ def work(tokens: int, dtype: str) -> Work:
     cos, sin = (torch.cat([f, f], dim=-1)[None].to(DTYPES[dtype]) for f in (angles.cos(), angles.sin()))
 
     def transformers() -> tuple[Tensor, ...]:
-        given = (t[None].transpose(1, 2) for t in (query, key))
-        return hf.apply_rotary_pos_emb_interleave(*given, cos, sin)
+        q, k = (t[None].transpose(1, 2) for t in (query, key))
+        turned: tuple[Tensor, ...] = hf.apply_rotary_pos_emb_interleave(q, k, cos, sin)
+        return turned
 
     def exact() -> tuple[Tensor, ...]:
         return tuple(ref.forward(t.double(), turns.to(torch.complex128)) for t in (query, key))
 
-    def in_our_order(found: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def in_our_order(found: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(t[0].transpose(0, 1).unflatten(-1, (2, -1)).mT.flatten(-2) for t in found)
 
     return Work(

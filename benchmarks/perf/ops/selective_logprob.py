@@ -13,6 +13,7 @@ Legend: B completions, T tokens of each, M = B T, D model, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ def cases(tiny: bool) -> list[Case]:
     """Both dtypes."""
     sizes = f"V={VOCABULARY} M={COMPLETIONS * TOKENS}"
     return [
-        Case("selective_logprob", text(sizes, dtype, "fwd+bwd"), dtype, lambda dtype=dtype: work(dtype, tiny))
+        Case("selective_logprob", text(sizes, dtype, "fwd+bwd"), dtype, partial(work, dtype, tiny))
         for dtype in ("bf16", "")
     ]
 

@@ -7,6 +7,7 @@ and with gradients theirs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ def cases(tiny: bool) -> list[Case]:
     width, found = (32 if tiny else WIDTH), []
     for phase in ("fwd", "fwd+bwd"):
         for dtype in ("bf16", ""):
-            make = lambda phase=phase, dtype=dtype: work(width, phase == "fwd+bwd", dtype)
+            make = partial(work, width, phase == "fwd+bwd", dtype)
             found.append(Case("swiglu", text(f"N={ROWS} I={WIDTH}", dtype, phase), dtype, make))
     return found
 

@@ -13,6 +13,8 @@ Legend: R rows, V vocabulary.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ def cases(tiny: bool) -> list[Case]:
             "top_p_sample",
             text(f"V={VOCABULARY}", dtype, kind),
             dtype,
-            lambda kind=kind, dtype=dtype: work(kind == "peaked", dtype, 500 if tiny else VOCABULARY),
+            partial(work, kind == "peaked", dtype, 500 if tiny else VOCABULARY),
         )
         for dtype in ("", "bf16")
         for kind in ("peaked", "flat")
