@@ -117,9 +117,9 @@ def test_ours_failing_is_a_row(tmp_path, no_memory, monkeypatch):
 
 
 def test_memory_is_measured_in_a_process_for_each_side(tmp_path, monkeypatch):
-    (case, *_) = ops.cases("rope", tiny=True)
+    (case, *_) = ops.cases("swiglu", tiny=True)
     monkeypatch.setattr(ops, "cases", lambda name, tiny: [case])
-    code, found = measure(tmp_path, "--only", "rope")
+    code, found = measure(tmp_path, "--only", "swiglu")
     assert code == 0 and found[3]["ours_peak_mb"] == pytest.approx(1.05, abs=0.5)
 
 
