@@ -81,6 +81,7 @@ class Bench:
         """A row for each shape and peer; what cannot be measured is a row that says why."""
         from benchmarks.perf import ops
 
+        gc.collect()  # once an op: it takes longer than most shapes
         timed: list[Row] = []
         for case in ops.cases(op, tiny=self.options.tiny):
             for row in self._timed(case):
@@ -100,7 +101,6 @@ class Bench:
         """The rows of a shape, without memory."""
         from benchmarks.perf import ops
 
-        gc.collect()
         failed = functools.partial(Row, name=case.name, shape=case.shape, threads=self.threads)
         with ops.products(case.dtype):
             try:
