@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from benchmarks.perf.rows import Row
 
 BENCHMARKS = {
+    "kernels": "every op of ours beside its peers, in one process call by call",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "model": "loading a checkpoint of 1 GB beside transformers",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""
+OF_KERNELS = ("threads", "only", "plot", "tiny")
+"""Options that the other benchmarks do not have."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +30,15 @@ class Options:
     """What a benchmark is told."""
 
     repeats: int
-    """Subprocesses a side."""
+    """Measurements a side: subprocesses, for kernels rounds in one process."""
     steps: int
-    """Measured units of work in each, after the warm-up."""
+    """Measured units of work in each, after the warm-up; for kernels the most calls."""
+    threads: int | None = None
+    """CPU threads of each side; None for the benchmark's own number."""
+    only: tuple[str, ...] = ()
+    """The ops to measure; empty for all."""
+    tiny: bool = False
+    """Whether to measure nothing of interest, quickly: for tests."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 1 if any(row.error for row in rows) else 0
+    return 1 if any(row.failure is not None for row in rows) else 0
 
 
 def _measure(given: argparse.Namespace) -> list[Row]:
@@ -51,16 +60,30 @@ def _measure(given: argparse.Namespace) -> list[Row]:
 
     if given.name not in BENCHMARKS:
         raise ConfigError(f"benchmark {given.name!r} does not exist{nearest(given.name, list(BENCHMARKS))}")
-    for option in ("repeats", "steps"):
-        if getattr(given, option) < 1:
-            raise ConfigError(f"--{option} {getattr(given, option)}: must be at least 1")
+    for option in ("repeats", "steps", "threads"):
+        number = getattr(given, option)
+        if number is not None and number < 1:
+            raise ConfigError(f"--{option} {number}: must be at least 1")
+    for option in OF_KERNELS:
+        if given.name != "kernels" and getattr(given, option):
+            raise ConfigError(f"--{option} is an option of kernels; {given.name} has none such")
     benchmark = importlib.import_module(f"benchmarks.perf.{given.name}")
-    rows = benchmark.measure(Options(repeats=given.repeats, steps=given.steps))
+    only = tuple(filter(None, (given.only or "").split(",")))
+    rows: list[Row] = benchmark.measure(
+        Options(repeats=given.repeats, steps=given.steps, threads=given.threads, only=only, tiny=given.tiny)
+    )
     output.show(rows)
-    if given.json:
-        output.write_json(rows, given.json)
-    if given.csv:
-        output.write_csv(rows, given.csv)
+    for write, path in (
+        (output.write_json, given.json),
+        (output.write_csv, given.csv),
+        (output.write_markdown, given.markdown),
+    ):
+        if path:
+            write(rows, path)
+    if given.plot:
+        from benchmarks.perf import roofline
+
+        roofline.write(rows, given.plot)
     return rows
 
 
@@ -70,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.perf",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
-            "Measure ourselves beside a peer: the same work, the same threads, subprocesses in strict\n"
-            "alternation (ours, peer, ours, peer, …). Prints medians with their least and most.\n\n"
+            "Measure ourselves beside a peer: the same work, the same threads, in strict alternation\n"
+            "(ours, peer, ours, peer, …). Prints medians with their least and most.\n\n"
             f"benchmarks:\n{names}"
         ),
         epilog=(
@@ -82,14 +105,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="NAME", help="which benchmark (above)")
     parser.add_argument("--json", metavar="FILE", help="write the rows there as a JSON list")
     parser.add_argument("--csv", metavar="FILE", help="write the rows there as CSV")
-    parser.add_argument("--repeats", metavar="N", type=int, default=5, help="subprocesses a side (default: 5)")
+    parser.add_argument("--markdown", metavar="FILE", help="write the rows there as a Markdown table")
+    parser.add_argument("--repeats", metavar="N", type=int, default=5, help="measurements a side (default: 5)")
     parser.add_argument(
         "--steps",
         metavar="N",
         type=int,
         default=20,
-        help="measured steps in each, after the warm-up (default: 20)",
+        help="measured steps in each, after the warm-up; of kernels the most calls (default: 20)",
     )
+    parser.add_argument("--only", metavar="OP[,OP]", help="kernels: measure these ops (default: all)")
+    parser.add_argument("--threads", metavar="N", type=int, help="kernels: CPU threads a side (default: 2)")
+    parser.add_argument("--plot", metavar="FILE.svg", help="kernels: draw a roofline there")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 

@@ -94,7 +94,7 @@ class Bench:
             )
         except subprocess.CalledProcessError as error:
             why = f"{' '.join(error.cmd[1:4])} … failed (exit code {error.returncode}): {error.output}"
-            return Row(name="grpo", shape=shape, threads=THREADS, peer="trl", error=why)
+            return Row(name="grpo", shape=shape, threads=THREADS, peer="trl", failure=why)
         parts = {part: round(median(run.details[part] for run in runs["ours"]), 4) for part in PARTS}
         return compare(
             name="grpo",

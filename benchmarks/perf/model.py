@@ -82,7 +82,7 @@ def _row(work: Path, repeats: int, sizes: dict[str, int]) -> Row:
         runs = alternate({side: functools.partial(_load, work, checkpoint, side) for side in _SIDES}, repeats)
     except subprocess.CalledProcessError as error:
         why = f"{error.cmd[0]} failed (exit code {error.returncode}): {error.output}"
-        return Row(name="model", shape=shape, threads=THREADS, peer="transformers", error=why)
+        return Row(name="model", shape=shape, threads=THREADS, peer="transformers", failure=why)
     return compare(
         name="model",
         shape=shape,

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -20,12 +20,12 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one subprocess of one side took."""
+    """What one repeat of one side took."""
 
     seconds: float
     """Of one unit of work, for instance a training step."""
-    peak_bytes: int
-    """Largest resident memory of the process and all its children together."""
+    peak_bytes: int = 0
+    """Largest resident memory of the process and all its children together; 0 where it is measured otherwise."""
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Whatever else its side reports."""
 
@@ -50,7 +50,9 @@ class Row:
     """peer_s / ours_s: above 1 we are faster."""
     memory_ratio: float | None = None
     """The peer's median peak memory / ours: above 1 we are smaller."""
-    error: str | None = None
+    error: float | None = None
+    """Ours, numerical, against float64: root of the mean square of the difference, over that of the exact result."""
+    failure: str | None = None
     """Why there are no figures."""
     ours_s_range: Range | None = None
     """Least and most over the repeats."""
@@ -63,7 +65,7 @@ class Row:
     peer_peak_mb: float | None = None
     """Median peak memory of the peer, 10^6 bytes."""
     repeats: int = 0
-    """Subprocesses a side."""
+    """Measurements a side."""
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else is worth knowing, such as the peer's settings."""
     machine: str = dataclasses.field(default_factory=lambda: machine())
@@ -88,8 +90,7 @@ def compare(
     """
     ours_s, theirs_s = [r.seconds for r in ours], [r.seconds for r in theirs]
     ratios = [b / a for a, b in zip(ours_s, theirs_s, strict=True)]
-    ours_peak, theirs_peak = median(r.peak_bytes for r in ours), median(r.peak_bytes for r in theirs)
-    return Row(
+    row = Row(
         name=name,
         shape=shape,
         threads=threads,
@@ -97,14 +98,23 @@ def compare(
         peer=peer,
         peer_s=median(theirs_s),
         ratio=median(theirs_s) / median(ours_s),
-        memory_ratio=theirs_peak / ours_peak,
         ours_s_range=(min(ours_s), max(ours_s)),
         peer_s_range=(min(theirs_s), max(theirs_s)),
         ratio_range=(min(ratios), max(ratios)),
-        ours_peak_mb=ours_peak / 1e6,
-        peer_peak_mb=theirs_peak / 1e6,
         repeats=len(ours),
         **more,
+    )
+    ours_peak, theirs_peak = (median(r.peak_bytes for r in side) for side in (ours, theirs))
+    return with_peaks(row, ours_peak, theirs_peak) if ours_peak else row
+
+
+def with_peaks(row: Row, ours_bytes: float, peer_bytes: float) -> Row:
+    """The row, with both sides' peak memory."""
+    return dataclasses.replace(
+        row,
+        memory_ratio=peer_bytes / ours_bytes,
+        ours_peak_mb=ours_bytes / 1e6,
+        peer_peak_mb=peer_bytes / 1e6,
     )
 
 
@@ -117,7 +127,7 @@ def machine() -> str:
 def versions() -> dict[str, str]:
     """Versions of Python and of what is measured, where installed."""
     found = {"python": platform.python_version()}
-    for name in ("r1-gym", "torch", "transformers", "trl", "accelerate", "numpy"):
+    for name in ("r1-gym", "torch", "transformers", "trl", "liger-kernel", "accelerate", "numpy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -149,6 +159,33 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> None:
     records.write_atomic(path, text.getvalue())
 
 
+def write_markdown(rows: Sequence[Row], path: str | Path) -> None:
+    """The rows as a Markdown table.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    lines = [
+        "| op | shape | ours | peer | theirs | ratio | memory ratio | error |",
+        "|---|---|---:|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = [
+            row.name,
+            row.shape,
+            _time(row.ours_s),
+            str(row.details.get("setting", row.peer or "")),
+            _time(row.peer_s),
+            _figure(row.ratio, row.ratio_range, "{:.2f}×".format, " ({}–{})"),
+            "" if row.memory_ratio is None else f"{row.memory_ratio:.1f}×",
+            "" if row.error is None else f"{row.error:.1e}",
+        ]
+        lines.append(
+            f"| {' | '.join(cells)} |" if row.failure is None else f"| {row.name} | {row.shape} | failed |"
+        )
+    records.write_atomic(path, "\n".join(lines) + "\n")
+
+
 def show(rows: Sequence[Row]) -> None:
     """The rows as a table on stderr, with the machine and the versions below."""
     from rich.box import SIMPLE
@@ -156,22 +193,26 @@ def show(rows: Sequence[Row]) -> None:
     from rich.table import Table
 
     console = Console(stderr=True, soft_wrap=True)
-    table = Table("benchmark", "ours", "peer", "theirs", "ratio", "peak MB", box=SIMPLE)
+    if not console.is_terminal:
+        console.width = 160  # a log has no width of its own
+    table = Table("benchmark", "ours", "peer", "theirs", "ratio", "peak MB", "error", box=SIMPLE)
     for row in rows:
         table.add_row(
             f"{row.name} {row.shape}",
-            _figure(row.ours_s, row.ours_s_range, "{:.3f}", " s"),
+            _figure(row.ours_s, row.ours_s_range, _time),
             row.peer,
-            _figure(row.peer_s, row.peer_s_range, "{:.3f}", " s"),
-            _figure(row.ratio, row.ratio_range, "{:.2f}", "×"),
+            _figure(row.peer_s, row.peer_s_range, _time),
+            _figure(row.ratio, row.ratio_range, "{:.2f}×".format),
             " vs ".join(f"{mb:.0f}" for mb in (row.ours_peak_mb, row.peer_peak_mb) if mb is not None),
+            "" if row.error is None else f"{row.error:.1e}",
         )
     console.print(table)
     for row in rows:
-        if row.error is not None:
-            console.print(f"{row.name} {row.shape}: {row.error}", style="red", markup=False, highlight=False)
-        for key, value in row.details.items():
-            console.print(f"{row.name} {row.shape}: {key}: {value}", markup=False, highlight=False)
+        if row.failure is not None:
+            console.print(f"{row.name} {row.shape}: {row.failure}", style="red", markup=False, highlight=False)
+        if row.details:
+            told = "; ".join(f"{key} {_brief(value)}" for key, value in row.details.items())
+            console.print(f"{row.name} {row.shape}: {told}", markup=False, highlight=False)
     if rows:
         told = ", ".join(f"{name} {version}" for name, version in rows[0].versions.items())
         console.print(
@@ -179,8 +220,24 @@ def show(rows: Sequence[Row]) -> None:
         )
 
 
-def _figure(middle: float | None, limits: Range | None, form: str, unit: str) -> str:
+def _figure(
+    middle: float | None, limits: Range | None, form: Callable[[float], str], span: str = "\n{}–{}"
+) -> str:
     if middle is None:
         return ""
-    text = form.format(middle) + unit
-    return text + f"\n{form}–{form}".format(*limits) if limits else text
+    return form(middle) + (span.format(*map(form, limits)) if limits else "")
+
+
+def _time(seconds: float | None) -> str:
+    """Three digits in the largest fitting of s, ms and µs."""
+    if seconds is None:
+        return ""
+    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if seconds >= s), ("µs", 1e-6))
+    return f"{seconds / size:.3g} {unit}"
+
+
+def _brief(value: Any) -> str:
+    """A detail on one line, numbers to three digits."""
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{key} {_brief(part)}" for key, part in value.items()) + ")"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

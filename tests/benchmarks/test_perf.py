@@ -12,7 +12,7 @@ from benchmarks.perf import grpo, process, rows
 from benchmarks.perf.__main__ import BENCHMARKS, Options, main
 from r1env.errors import MissingDependency
 
-FIELDS = ["name", "shape", "ours_s", "peer", "peer_s", "ratio", "memory_ratio", "error", "threads"]
+FIELDS = ["name", "shape", "ours_s", "peer", "peer_s", "ratio", "memory_ratio", "error", "failure", "threads"]
 
 
 def run(seconds, megabytes=100, **details):
@@ -38,13 +38,13 @@ def test_help_names_the_benchmarks_and_loads_nothing_heavy():
         "sys.argv = ['perf', '--help']\n"
         "try:\n    runpy.run_module('benchmarks.perf', run_name='__main__')\n"
         "except SystemExit as end:\n    assert end.code == 0\n"
-        "import benchmarks.perf.grpo, benchmarks.perf.rows, benchmarks.perf.process\n"
+        "import benchmarks.perf.grpo, benchmarks.perf.kernels, benchmarks.perf.rows, benchmarks.perf.process\n"
         "heavy = {'torch', 'transformers', 'trl', 'vllm', 'agents', 'psutil'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    for name in (*BENCHMARKS, "--json", "--csv", "--repeats", "--steps", "r1-gym[peers]"):
+    for name in (*BENCHMARKS, "--json", "--csv", "--repeats", "--steps", "--only", "--plot", "r1-gym[peers]"):
         assert name in done.stdout
 
 
@@ -54,9 +54,16 @@ def test_help_names_the_benchmarks_and_loads_nothing_heavy():
         (["grop"], "benchmark 'grop' does not exist; did you mean 'grpo'?"),
         (["grpo", "--repeats", "0"], "--repeats 0: must be at least 1"),
         (["grpo", "--steps", "-3"], "--steps -3: must be at least 1"),
+        (["kernels", "--threads", "0"], "--threads 0: must be at least 1"),
+        (["grpo", "--only", "rope"], "--only is an option of kernels; grpo has none such"),
+        (
+            ["kernels", "--only", "rope,rms_nrm"],
+            "--only rms_nrm: there is no such op; did you mean 'rms_norm'?",
+        ),
     ],
 )
-def test_a_mistake_is_one_clear_line(capsys, arguments, message):
+def test_a_mistake_is_one_clear_line(capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # kernels sets the number of threads there
     assert main(arguments) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
 
@@ -71,21 +78,24 @@ def test_a_missing_peer_names_the_command_that_installs_it(capsys, monkeypatch):
         process.require("trl")
 
 
-@pytest.mark.parametrize(("error", "code"), [(None, 0), ("trl failed: out of memory", 1)])
-def test_rows_are_shown_and_stored_and_an_unmeasured_one_fails(capsys, monkeypatch, tmp_path, error, code):
-    row = synthetic_row() if error is None else rows.Row(name="grpo", shape="16x8x15", threads=2, error=error)
+@pytest.mark.parametrize(("failure", "code"), [(None, 0), ("trl failed: out of memory", 1)])
+def test_rows_are_shown_and_stored_and_an_unmeasured_one_fails(capsys, monkeypatch, tmp_path, failure, code):
+    failed = rows.Row(name="grpo", shape="16x8x15", threads=2, failure=failure)
+    row = synthetic_row() if failure is None else failed
     given = []
     monkeypatch.setattr(grpo, "measure", lambda options: given.append(options) or [row])
-    files = [tmp_path / "rows.json", tmp_path / "rows.csv"]
+    files = [tmp_path / "rows.json", tmp_path / "rows.csv", tmp_path / "rows.md"]
     command = ["grpo", "--json", str(files[0]), "--csv", str(files[1]), "--repeats", "2", "--steps", "7"]
+    command += ["--markdown", str(files[2])]
     assert main(command) == code
     assert given == [Options(repeats=2, steps=7)]
     shown = capsys.readouterr()
-    assert shown.out == "" and "16x8x15" in shown.err and (error or "2.50×") in shown.err
-    assert json.loads(files[0].read_text())[0]["error"] == error
+    assert shown.out == "" and "16x8x15" in shown.err and (failure or "2.50×") in shown.err
+    assert json.loads(files[0].read_text())[0]["failure"] == failure
     with open(files[1]) as file:
         (stored,) = csv.DictReader(file)
-    assert stored["error"] == (error or "") and list(stored)[:2] == ["name", "shape"]
+    assert stored["failure"] == (failure or "") and list(stored)[:2] == ["name", "shape"]
+    assert ("2.50× (2.50×–4.00×)" if failure is None else "failed") in files[2].read_text().splitlines()[2]
 
 
 def test_an_unwritable_file_is_one_clear_line(capsys, monkeypatch, tmp_path):
@@ -108,7 +118,12 @@ def test_a_row_holds_medians_ranges_and_ratios(tmp_path):
     assert row["ours_s_range"] == [0.1, 0.3] and row["peer_s_range"] == [0.4, 0.9]
     assert row["ratio_range"] == pytest.approx([2.5, 4.0])  # 0.4/0.1, 0.9/0.3, 0.5/0.2
     assert (row["ours_peak_mb"], row["peer_peak_mb"], row["repeats"]) == (410, 820, 3)
-    assert row["error"] is None and row["threads"] == 2 and row["details"] == {"trl": "sdpa"}
+    assert (
+        row["error"] is None
+        and row["failure"] is None
+        and row["threads"] == 2
+        and row["details"] == {"trl": "sdpa"}
+    )
     assert "python" in row["versions"] and "cores" in row["machine"]
 
 
@@ -116,7 +131,7 @@ def test_a_row_without_a_peer_has_nulls(tmp_path):
     rows.write_json([rows.Row(name="grpo", shape="16x8x15", threads=2, ours_s=0.1)], tmp_path / "rows.json")
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row["ours_s"] == 0.1
-    assert all(row[field] is None for field in ("peer", "peer_s", "ratio", "memory_ratio", "error"))
+    assert all(row[field] is None for field in ("peer", "peer_s", "ratio", "memory_ratio", "error", "failure"))
 
 
 def test_both_sides_must_have_run_as_often():
@@ -218,7 +233,7 @@ def test_the_fastest_setting_of_the_peer_alternates_with_ours(tmp_path, capsys):
     row = bench.row(15)
     assert bench.order == [*SECONDS, *["ours", ("eager", "grouped_mm")] * 3]
     assert (row.name, row.shape, row.threads, row.peer) == ("grpo", "16x8x15", 2, "trl")
-    assert row.ratio == pytest.approx(2.5) and row.memory_ratio == pytest.approx(2.0) and row.error is None
+    assert row.ratio == pytest.approx(2.5) and row.memory_ratio == pytest.approx(2.0) and row.failure is None
     assert row.details["trl"] == "attention eager, experts grouped_mm"
     assert row.details["ours_parts_s"] == {"sample": 0.05, "grade": 0.01, "train": 0.14}
     assert "experts batched_mm does not run: no such kernel" in capsys.readouterr().err
@@ -228,9 +243,9 @@ def test_the_fastest_setting_of_the_peer_alternates_with_ours(tmp_path, capsys):
     assert bench.order[:-6] == [s for s in SECONDS if s[1] != "batched_mm"]
 
 
-def test_a_peer_that_never_runs_gives_a_row_with_its_error(tmp_path):
+def test_a_peer_that_never_runs_gives_a_row_with_its_failure(tmp_path):
     row = FakeBench(tmp_path, dict.fromkeys(SECONDS), repeats=3, steps=10).row(15)
-    assert "-m peer" in row.error and "no such kernel" in row.error
+    assert "-m peer" in row.failure and "no such kernel" in row.failure
     assert row.shape == "16x8x15" and row.ratio is None
 
 
@@ -262,7 +277,7 @@ def test_both_sides_really_run(tmp_path):
     bench = grpo.Bench(tmp_path, repeats=1, steps=2)
     bench.settings = [{"attention": "sdpa", "experts": "eager"}]
     row = bench.row(15)
-    assert row.error is None
+    assert row.failure is None
     assert 0 < row.ours_s < 60 and 0 < row.peer_s < 60 and row.memory_ratio > 0
 
 
@@ -280,7 +295,7 @@ def test_loading_measures_both_sides_on_the_same_file(tmp_path):
         "num_hidden_layers": 2,
     }
     row = loading._row(tmp_path, 1, small)
-    assert row.error is None
+    assert row.failure is None
     assert row.name == "model" and row.peer == "transformers" and row.shape.startswith("load ")
     assert row.ours_s > 0 and row.peer_s > 0 and row.memory_ratio > 0
     ours, theirs = (json.loads((tmp_path / f"{side}.json").read_text()) for side in ("ours", "transformers"))
