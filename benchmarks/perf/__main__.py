@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.perf.rows import Row
 
 BENCHMARKS = {
+    "engine": "sampling by the native engine beside transformers and vLLM",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "model": "loading a checkpoint of 1 GB beside transformers",
 }
