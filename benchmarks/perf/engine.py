@@ -105,6 +105,13 @@ TINY = Work(shape="tiny 64x16x128", policy="tiny", prompts=64, samples=16, token
 RAGGED = dataclasses.replace(TINY, shape="tiny 64x16x128 ragged", stop=(1, 3, 4, 5, 6))
 LARGE = Work(shape="100M 16x4x128", policy="100M", prompts=16, samples=4, tokens=128, lengths=(64, 64))
 ALONE = dataclasses.replace(LARGE, shape="100M 1x1x128 B=1", prompts=1, samples=1)
+WORKS = {
+    TINY: ("transformers",),
+    RAGGED: ("transformers",),
+    LARGE: ("transformers", "vllm"),
+    ALONE: ("transformers", "vllm"),
+}
+"""What is measured beside whom."""
 
 
 def axes(side: str, work: Work) -> Axes:
@@ -136,12 +143,7 @@ def measure(options: Options) -> list[Row]:
     require("psutil")
     with tempfile.TemporaryDirectory(prefix="r1-perf-") as work:
         bench = Bench(Path(work), options.repeats, options.steps)
-        return [
-            *bench.rows(TINY, ["transformers"]),
-            *bench.rows(RAGGED, ["transformers"]),
-            *bench.rows(LARGE, ["transformers", "vllm"]),
-            *bench.rows(ALONE, ["transformers", "vllm"]),
-        ]
+        return [row for what, peers in WORKS.items() for row in bench.rows(what, peers)]
 
 
 class Bench:
@@ -195,6 +197,7 @@ class Bench:
         return self._found[key]
 
     def _search(self, side: str, work: Work) -> tuple[Setting, Trials]:
+        _program(side)  # which is not there where vLLM is missing
         choices = axes(side, work)
         best = {name: values[0] for name, values in choices.items()}
         if all(len(values) == 1 for values in choices.values()):
