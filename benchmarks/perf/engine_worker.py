@@ -106,7 +106,8 @@ def _dtype(job: dict[str, Any]) -> str:
 
     if job["setting"]["dtype"] != BF16_PRODUCTS:
         return job["setting"]["dtype"]
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    backends: Any = torch.backends  # its annotations lack this one
+    backends.mkldnn.matmul.fp32_precision = "bf16"
     return "float32"
 
 
