@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS = {
     "kernels": "every op of ours beside its peers, in one process call by call",
+    "engine": "sampling by the native engine beside transformers and vLLM",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "model": "loading a checkpoint of 1 GB beside transformers",
 }
