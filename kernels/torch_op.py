@@ -63,7 +63,9 @@ class TorchOp:
                 return backward(ctx, *grads)
 
         def plain(*arguments: Any) -> Any:
-            wanted = torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in arguments)
+            wanted = torch.is_grad_enabled() and any(
+                isinstance(a, Tensor) and a.requires_grad for a in arguments
+            )
             return Eager.apply(*arguments) if wanted else forward(*arguments)
 
         self._plain = plain

@@ -115,8 +115,8 @@ def test_a_peer_that_fails_does_not_take_the_others_along(tmp_path, some_vllm):
         return failed("no operator", "give up") if side == "vllm" else 2.0
 
     first, second = FakeBench(tmp_path, seconds).rows(engine.LARGE, ["transformers", "vllm"])
-    assert first.error is None and first.ratio == 1
-    assert "-m peer" in second.error and "give up" in second.error and second.ratio is None
+    assert first.failure is None and first.ratio == 1
+    assert "-m peer" in second.failure and "give up" in second.failure and second.ratio is None
 
 
 def test_without_ours_there_is_no_row(tmp_path):
