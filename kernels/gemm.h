@@ -71,6 +71,8 @@ inline void column(const float *a, int64_t row, int64_t step, const float *panel
                    int64_t K, int columns) {
   int64_t m = 0;
   for (; m + TALL <= M; m += TALL) tile<TALL, ADD>(a + m * row, row, step, panel, c + m * ldc, ldc, K, columns);
+  if constexpr (TALL > 4)
+    for (; m + 4 <= M; m += 4) tile<4, ADD>(a + m * row, row, step, panel, c + m * ldc, ldc, K, columns);
   for (; m + 2 <= M; m += 2) tile<2, ADD>(a + m * row, row, step, panel, c + m * ldc, ldc, K, columns);
   if (m < M) tile<1, ADD>(a + m * row, row, step, panel, c + m * ldc, ldc, K, columns);
 }

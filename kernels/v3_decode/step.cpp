@@ -18,7 +18,7 @@ using namespace r1;
 
 namespace {
 
-constexpr int BLOCK = 32;        // rows that go through the network together
+constexpr int BLOCK = 64;        // rows that go through the network together
 constexpr int PAD = 32;
 
 int padded(int n) { return (n + PAD - 1) / PAD * PAD; }
