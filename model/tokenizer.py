@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from r1env.types import Message
 
 if TYPE_CHECKING:
@@ -93,5 +95,6 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message], force_think: 
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
     """Text of sampled tokens: tags and other special tokens kept, end-of-sequence and padding left out."""
     dropped = {tokenizer.eos_token_id, tokenizer.pad_token_id}
-    kept = [i for i in token_ids if i not in dropped]
+    # As an array: of a list, transformers looks at the type of every number.
+    kept = np.array([i for i in token_ids if i not in dropped], dtype=np.int64)
     return tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -17,11 +17,17 @@ constexpr int AHEAD = 32;  // keys that memory is asked for before they are met
 constexpr int LINE = 16;   // floats of a cache line
 constexpr float LOWEST = -3e38f;
 
+// Asks memory for a row's first keys, while the row before is at work.
+inline void expect(const float *keys, int W) {
+  for (int line = 0; line < AHEAD * W; line += LINE) __builtin_prefetch(keys + line);
+}
+
 struct Scratch {
-  std::vector<float> query, scores;
+  std::vector<float> query, scores, spare;
 
   void resize(int H, int W, int64_t capacity) {
     query.assign((W + QUAD - 1) / QUAD * LANES, 0.0f);
+    spare.resize(QUAD * W);
     scores.resize((capacity + QUAD - 1) / QUAD * LANES);
   }
 };
@@ -50,35 +56,57 @@ inline Vec pairs(const Vec &a, const Vec &b) {
 #endif
 }
 
-// scores [⌈T / 4⌉][heads][4 keys] of a register's heads; returns each head's highest.
-inline void score(const float *query, const float *keys, int W, int64_t T, float *scores, float *highest) {
-  const int whole = W / QUAD, rest = W % QUAD;
-  Vec most;
-  for (int i = 0; i < LANES; ++i) most[i] = LOWEST;
-  for (int64_t t = 0; t < T; t += QUAD) {
-    const int count = int(std::min<int64_t>(QUAD, T - t));
-    for (int line = 0; line < QUAD * W; line += LINE) __builtin_prefetch(keys + (t + AHEAD) * W + line);
-    const float *key[QUAD];
-    for (int k = 0; k < QUAD; ++k) key[k] = keys + (t + std::min(k, count - 1)) * W;
-    Vec sum[QUAD] = {};
-    for (int i = 0; i < whole; ++i) {
-      const Vec q = *reinterpret_cast<const Vec *>(query + i * LANES);
-      for (int k = 0; k < QUAD; ++k) sum[k] += q * repeat(key[k] + i * QUAD);
+// The scores [heads][4 keys] of N times four keys, `rows` floats apart.
+template <int N> inline void score(const float *query, const float *keys, int64_t W, float *scores) {
+  const int64_t whole = W / QUAD, rest = W % QUAD;
+  Vec sum[N * QUAD] = {};
+  for (int64_t i = 0; i < whole; ++i) {
+    const Vec q = *reinterpret_cast<const Vec *>(query + i * LANES);
+    const float *key = keys + i * QUAD;
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n, key += QUAD * W) {
+      sum[4 * n] += q * repeat(key);
+      sum[4 * n + 1] += q * repeat(key + W);
+      sum[4 * n + 2] += q * repeat(key + 2 * W);
+      sum[4 * n + 3] += q * repeat(key + 3 * W);
     }
-    if (rest) {
-      const Vec q = *reinterpret_cast<const Vec *>(query + whole * LANES);
-      for (int k = 0; k < QUAD; ++k) {
-        float last[QUAD] = {};
-        std::memcpy(last, key[k] + whole * QUAD, rest * sizeof(float));
-        sum[k] += q * repeat(last);
-      }
+  }
+  if (rest) {
+    const Vec q = *reinterpret_cast<const Vec *>(query + whole * LANES);
+#pragma GCC unroll 8
+    for (int k = 0; k < N * QUAD; ++k) {
+      float last[QUAD] = {};
+      std::memcpy(last, keys + k * W + whole * QUAD, rest * sizeof(float));
+      sum[k] += q * repeat(last);
     }
-    Vec found = pairs(pairs(sum[0], sum[1]), pairs(sum[2], sum[3]));
-    if (count < QUAD)
-      for (int i = 0; i < LANES; ++i)
-        if (i % QUAD >= count) found[i] = LOWEST;
-    *reinterpret_cast<Vec *>(scores + t / QUAD * LANES) = found;
-    most = found > most ? found : most;
+  }
+#pragma GCC unroll 2
+  for (int n = 0; n < N; ++n)
+    *reinterpret_cast<Vec *>(scores + n * LANES) =
+        pairs(pairs(sum[4 * n], sum[4 * n + 1]), pairs(sum[4 * n + 2], sum[4 * n + 3]));
+}
+
+// scores [⌈T / 4⌉][heads][4 keys] of a register's heads; returns each head's highest. `spare` takes the last few keys.
+inline void score_all(const float *query, const float *keys, int W, int64_t T, float *scores, float *highest,
+                      float *spare) {
+  int64_t t = 0;
+  for (; t + 2 * QUAD <= T; t += 2 * QUAD) {
+    for (int line = 0; line < 2 * QUAD * W; line += LINE) __builtin_prefetch(keys + (t + AHEAD) * W + line);
+    score<2>(query, keys + t * W, W, scores + t / QUAD * LANES);
+  }
+  for (; t < T; t += QUAD) {
+    const int64_t count = std::min<int64_t>(QUAD, T - t);
+    for (int64_t k = 0; k < QUAD; ++k)
+      std::memcpy(spare + k * W, keys + (t + std::min(k, count - 1)) * W, W * sizeof(float));
+    score<1>(query, spare, W, scores + t / QUAD * LANES);
+  }
+  const int64_t blocks = (T + QUAD - 1) / QUAD;
+  for (int i = 0; i < LANES; ++i)
+    if (i % QUAD > (T - 1) % QUAD) scores[(blocks - 1) * LANES + i] = LOWEST;
+  Vec most = *reinterpret_cast<const Vec *>(scores);
+  for (int64_t b = 1; b < blocks; ++b) {
+    const Vec next = *reinterpret_cast<const Vec *>(scores + b * LANES);
+    most = next > most ? next : most;
   }
   for (int h = 0; h < HEADS; ++h) {
     highest[h] = most[h * QUAD];
@@ -101,19 +129,32 @@ inline void soften(float *scores, int64_t T, const float *highest, float *sums) 
   }
 }
 
-// out [count][C]: every head's mean of the values [T, W], weighed by its scores.
+// out [count][N registers]: every head's mean of the values [T, W], weighed by its scores.
+template <int N>
 inline void mean(const float *scores, const float *values, int C, int W, int64_t T, const float *sums, int count,
                  float *out) {
-  int c = 0;
-  for (; c + LANES <= C; c += LANES) {
-    Vec sum[HEADS] = {};
-    for (int64_t t = 0; t < T; ++t) {
-      const Vec value = *reinterpret_cast<const Vec *>(values + t * W + c);
-      const float *share = scores + t / QUAD * LANES + t % QUAD;
-      for (int h = 0; h < HEADS; ++h) sum[h] += share[h * QUAD] * value;
+  Vec sum[HEADS][N] = {};
+  for (int64_t t = 0; t < T; ++t) {
+    const float *share = scores + t / QUAD * LANES + t % QUAD;
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) {
+      const Vec value = *reinterpret_cast<const Vec *>(values + t * W + n * LANES);
+#pragma GCC unroll 4
+      for (int h = 0; h < HEADS; ++h) sum[h][n] += share[h * QUAD] * value;
     }
-    for (int h = 0; h < count; ++h) *reinterpret_cast<Vec *>(out + h * C + c) = sum[h] / sums[h];
   }
+#pragma GCC unroll 4
+  for (int h = 0; h < HEADS; ++h)
+    if (h < count)
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) *reinterpret_cast<Vec *>(out + h * C + n * LANES) = sum[h][n] / sums[h];
+}
+
+inline void mean_all(const float *scores, const float *values, int C, int W, int64_t T, const float *sums, int count,
+                     float *out) {
+  int c = 0;
+  for (; c + 2 * LANES <= C; c += 2 * LANES) mean<2>(scores, values + c, C, W, T, sums, count, out + c);
+  for (; c + LANES <= C; c += LANES) mean<1>(scores, values + c, C, W, T, sums, count, out + c);
   for (; c < C; ++c)
     for (int h = 0; h < count; ++h) {
       float sum = 0;
@@ -129,9 +170,9 @@ inline void attend(const float *queries, const float *cached, int H, int C, int 
     const int count = std::min(HEADS, H - first);
     for (int h = 0; h < count; ++h)
       for (int i = 0; i < W; ++i) s.query[i / QUAD * LANES + h * QUAD + i % QUAD] = queries[(first + h) * W + i];
-    score(s.query.data(), cached, W, T, s.scores.data(), highest);
+    score_all(s.query.data(), cached, W, T, s.scores.data(), highest, s.spare.data());
     soften(s.scores.data(), T, highest, sums);
-    mean(s.scores.data(), cached, C, W, T, sums, count, out + first * C);
+    mean_all(s.scores.data(), cached, C, W, T, sums, count, out + first * C);
   }
 }
 

@@ -18,7 +18,7 @@ using namespace r1;
 
 namespace {
 
-constexpr int BLOCK = 64;        // rows that go through the network together
+constexpr int BLOCK = 64;  // rows that go through the network together
 constexpr int PAD = 32;
 
 int padded(int n) { return (n + PAD - 1) / PAD * PAD; }
@@ -72,6 +72,7 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
     rms_norm(&b.down[r * downs + own], l.kv_norm, newest, C, m.latent_eps);
     std::memcpy(newest + C, &b.down[r * downs + own + C], S * sizeof(float));
     rotate(newest + C, turns, S);
+    if (r + 1 < count) expect(cached - (end - 1) * W + m.capacity * W, W);
     for (int h = 0; h < H; ++h) rotate(&b.query[r * queries + h * W + C], turns, S);
     attend(&b.query[r * queries], l.cache + row * m.capacity * W, H, C, W, end, &b.attended[r * H * C], b.attend);
   }

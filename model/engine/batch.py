@@ -94,7 +94,8 @@ class Batch:
         """Each row's newest token."""
         self.logprobs = np.empty(0, dtype=np.float32)
         """Its log-probability as drawn."""
-        self._end_ids = np.array(ends)
+        self._is_end = np.zeros(policy.lm_head_weight.shape[0], dtype=bool)
+        self._is_end[list(ends)] = True
         self._ends = torch.tensor(ends, device=self.device)
         self._logits = torch.empty(0)
         self._guess = np.empty(0, dtype=np.int64)  # the token after each row's newest as guessed, or -1
@@ -244,7 +245,7 @@ class Batch:
         self._written[:, rows, places] = tokens, as_drawn, policy_logprobs.cpu().numpy()
         self.tokens[rows], self.logprobs[rows] = tokens, as_drawn
         self._lengths[rows] += 1
-        self.ended[rows] = np.isin(tokens, self._end_ids) | (self._lengths[rows] >= self._limits[rows])
+        self.ended[rows] = self._is_end[tokens] | (self._lengths[rows] >= self._limits[rows])
         self._fetch(rows[self._lengths[rows] % _BLOCK == 0])
 
     @torch.inference_mode()
