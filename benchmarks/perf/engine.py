@@ -119,7 +119,8 @@ def axes(side: str, work: Work) -> Axes:
     wide = ("float32", BF16_PRODUCTS)
     stored = wide if POLICIES[work.policy] is None else ("bfloat16", *wide)
     if side == "ours":
-        return {"dtype": ("float32",) if stored is wide else stored}
+        rows = (512, work.rows) if work.rows > 512 else (work.rows,)
+        return {"dtype": ("float32",) if stored is wide else stored, "rows": rows}
     if side == "vllm":
         return {"dtype": stored[:2], "mla": (True, False), "compile": (False, True), "processes": (False, True)}
     few = work.rows == 1

@@ -36,7 +36,7 @@ def ours(job: dict[str, Any]) -> Sampler:
     policy: Any = model.load(job["checkpoint"], dtype=_dtype(job), device="cpu")
     if job["stop"]:
         policy.config.eos_token_id = job["stop"]
-    engine = build("native", policy, _NoText())
+    engine = build("native", policy, _NoText(), max_rows=job["setting"]["rows"])
 
     def sample(tokens: int, seed: int) -> int:
         params = SamplingParams(

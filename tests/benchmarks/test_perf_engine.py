@@ -84,7 +84,7 @@ def test_a_side_that_never_runs_says_why(tmp_path):
 
 
 def test_what_can_be_chosen_fits_the_work():
-    assert engine.axes("ours", engine.TINY) == {"dtype": ("float32",)}
+    assert engine.axes("ours", engine.TINY) == {"dtype": ("float32",), "rows": (512, 1024)}
     assert engine.axes("transformers", engine.TINY)["rows"] == (1024, 256, 64, "continuous")
     assert engine.axes("transformers", engine.LARGE)["rows"] == (64, 16, "continuous")
     assert engine.axes("transformers", engine.ALONE)["rows"] == (1, "continuous")
@@ -178,7 +178,9 @@ def test_both_sides_really_run(tmp_path, monkeypatch, capsys):
         "rows": (4,),
     }
     monkeypatch.setattr(
-        engine, "axes", lambda side, work: only if side == "transformers" else {"dtype": ("float32",)}
+        engine,
+        "axes",
+        lambda side, work: only if side == "transformers" else {"dtype": ("float32",), "rows": (4,)},
     )
 
     def no_vllm():
@@ -210,6 +212,8 @@ def test_vllm_really_runs(tmp_path, monkeypatch):
         pytest.skip(str(error))
     monkeypatch.setitem(engine.POLICIES, "100M", SIZES)
     one = {"dtype": ("float32",), "mla": (False,), "compile": (False,), "processes": (False,)}
-    monkeypatch.setattr(engine, "axes", lambda side, work: one if side == "vllm" else {"dtype": ("float32",)})
+    monkeypatch.setattr(
+        engine, "axes", lambda side, work: one if side == "vllm" else {"dtype": ("float32",), "rows": (4,)}
+    )
     (row,) = engine.Bench(tmp_path, repeats=1, calls=1).rows(LARGE, ["vllm"])
     assert row.failure is None and row.peer_s > 0 and row.details["vllm_version"]
