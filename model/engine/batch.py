@@ -324,6 +324,14 @@ class Batch:
 
     # --- what they wrote -------------------------------------------------------------------------------
 
+    def token_ids(self, i: int, last: int = 0) -> list[int]:
+        """Row i's token ids, or the last few of them."""
+        return (
+            self._written[0, i, max(0, self._lengths[i] - last) if last else 0 : self._lengths[i]]
+            .astype(int)
+            .tolist()
+        )
+
     def written_by(self, i: int) -> tuple[list[int], list[float], list[float]]:
         """Row i's token ids, their log-probabilities as drawn, and those under the policy."""
         token_ids, logprobs, policy_logprobs = self._written[:, i, : self._lengths[i]]

@@ -17,7 +17,7 @@ from model.engine.batch import Batch, Row
 from model.engine.sampling import request_seed
 from model.policy import Policy
 from model.tokenizer import decode
-from r1env.errors import ConfigError, DataError
+from r1env.errors import ConfigError, DataError, RunError
 from r1env.types import Completion
 
 _MARGIN = 8
@@ -66,7 +66,9 @@ class LoopEngine:
         """Rows that have stepped back so far, for want of room in the cache."""
         self.guesses = self.right_guesses = 0
         """Tokens guessed ahead in the last round of sampling, and how many of them were drawn."""
-        self._ends = tuple(policy.eos_token_ids) or (tokenizer.eos_token_id,)
+        ends = policy.eos_token_ids or (tokenizer.eos_token_id,)
+        self._ends = tuple(i for i in ends if i is not None and i < len(policy.lm_head_weight))
+        self._running = 0
         self._queue: collections.deque[Request] = collections.deque()
 
     def submit(self, request: Request) -> None:
@@ -79,7 +81,10 @@ class LoopEngine:
         self._queue.append(self._checked(request))
 
     def finished(self) -> Iterator[tuple[int | str, int, Completion]]:
-        """Works the queue off; yields (request id, sample index, completion) as samples finish."""
+        """Works the queue off; yields (request id, sample index, completion) as samples finish.
+
+        Whoever stops listening before the end drops what is being written.
+        """
         for piece in self._run(self._queue, every_token=False):
             if piece.completion is not None:
                 yield piece.id, piece.sample, piece.completion
@@ -118,8 +123,15 @@ class LoopEngine:
         """Takes new weights, and stamps completions with `version`.
 
         The engine reads its policy's live weights whenever it begins: given that very policy there is nothing to copy.
-        Another policy, or a state dictionary, is copied into the engine's own. Do so between rounds of sampling.
+        Another policy, or a state dictionary, is copied into the engine's own.
+
+        Raises:
+            RunError: samples are being written, which would begin with one policy and end with another.
         """
+        if self._running:
+            raise RunError(
+                "samples are being written: take new weights when finished() or stream() has come to its end"
+            )
         if source is not self.policy:
             state = source if isinstance(source, Mapping) else source.trainable_state()
             self.policy.load_trainable_state(state)
@@ -144,38 +156,41 @@ class LoopEngine:
         waiting: collections.deque[Row] = collections.deque()
         batch = Batch(self.policy, self._ends, self.max_cache_tokens, speculate=self.speculate)
         entered = 0
-        while queue or waiting or batch.rows:
-            while queue:
-                request = queue.popleft()
-                waiting.extend(Row(request, sample, entered + sample) for sample in range(request.params.n))
-                entered += request.params.n
-            batch.admit(waiting, self.max_rows)
-            for drew in batch.draws():
-                looked_at = drew if every_token else drew & (batch.ended | batch.watched)
-                for i in looked_at.nonzero()[0].tolist():
-                    row = batch.rows[i]
-                    completion = self._completion(batch, i)
-                    if completion is not None:
-                        batch.alive[i] = False
-                    if every_token or completion is not None:
-                        yield Piece(
-                            id=row.request.id,
-                            sample=row.sample,
-                            token_id=int(batch.tokens[i]),
-                            logprob=float(batch.logprobs[i]),
-                            completion=completion,
-                        )
-            self.preemptions += batch.read(waiting)
-            self.guesses, self.right_guesses = batch.guesses, batch.right_guesses
+        self._running += 1
+        try:
+            while queue or waiting or batch.rows:
+                while queue:
+                    request = queue.popleft()
+                    waiting.extend(Row(request, sample, entered + sample) for sample in range(request.params.n))
+                    entered += request.params.n
+                batch.admit(waiting, self.max_rows)
+                for drew in batch.draws():
+                    looked_at = drew if every_token else drew & (batch.ended | batch.watched)
+                    for i in looked_at.nonzero()[0].tolist():
+                        row = batch.rows[i]
+                        completion = self._completion(batch, i)
+                        if completion is not None:
+                            batch.alive[i] = False
+                        if every_token or completion is not None:
+                            yield Piece(
+                                id=row.request.id,
+                                sample=row.sample,
+                                token_id=int(batch.tokens[i]),
+                                logprob=float(batch.logprobs[i]),
+                                completion=completion,
+                            )
+                self.preemptions += batch.read(waiting)
+                self.guesses, self.right_guesses = batch.guesses, batch.right_guesses
+        finally:
+            self._running -= 1
 
     def _completion(self, batch: Batch, i: int) -> Completion | None:
         """What row i has written, if it has come to its end."""
-        row = batch.rows[i]
-        token_ids, logprobs, policy_logprobs = batch.written_by(i)
-        text = _cut(self.tokenizer, token_ids, row.request.params.stop)
-        stopped = text is not None or token_ids[-1] in self._ends
-        if not (stopped or batch.ended[i]):
+        text = self._before_stop(batch, i)
+        if text is None and not batch.ended[i]:
             return None
+        token_ids, logprobs, policy_logprobs = batch.written_by(i)
+        stopped = text is not None or token_ids[-1] in self._ends
         return Completion(
             text=decode(self.tokenizer, token_ids) if text is None else text,
             token_ids=tuple(token_ids),
@@ -186,15 +201,15 @@ class LoopEngine:
             routing=batch.routing_of(i),
         )
 
-
-def _cut(tokenizer: Any, token_ids: Sequence[int], stop: Sequence[str]) -> str | None:
-    """The text before the first stop text; None where there is none. Only the newest token may have completed one."""
-    if not stop:
-        return None
-    tail = max(len(text.encode()) for text in stop) + _MARGIN
-    end = decode(tokenizer, token_ids[-tail:])
-    if not any(text in end for text in stop):
-        return None
-    whole = decode(tokenizer, token_ids)
-    places = [whole.find(text) for text in stop if text in whole]
-    return whole[: min(places)] if places else None
+    def _before_stop(self, batch: Batch, i: int) -> str | None:
+        """Row i's text before the first of its stop texts, which its newest token has completed; None without any."""
+        stop = batch.rows[i].request.params.stop
+        if not stop:
+            return None
+        last = max(len(text.encode()) for text in stop) + _MARGIN
+        end = decode(self.tokenizer, batch.token_ids(i, last))
+        if not any(text in end for text in stop):
+            return None
+        whole = decode(self.tokenizer, batch.token_ids(i))
+        places = [whole.find(text) for text in stop if text in whole]
+        return whole[: min(places)] if places else None

@@ -15,7 +15,7 @@ from model.engine.fused import FusedDecoder
 from model.engine.sampling import RowParams, draw, uniforms
 from model.logprobs import token_logprobs
 from model.packed import Packed
-from r1env.errors import ConfigError, DataError
+from r1env.errors import ConfigError, DataError, RunError
 
 
 class NoText:
@@ -339,3 +339,21 @@ def test_bad_engine_names(make_policy, name, message):
         build(name, make_policy(), NoText())
     with pytest.raises(ConfigError, match="max_rows = 0"):
         build("auto", make_policy(), NoText(), max_rows=0)
+
+
+def test_weights_wait_for_the_samples_that_are_being_written(make_policy, prompts):
+    policy = make_policy()
+    engine = engine_of(policy)
+    engine.submit(Request(id=0, prompt_ids=prompts[0], params=SamplingParams(max_new_tokens=5), seed=0))
+    pieces = engine.stream()
+    next(pieces)
+    with pytest.raises(RunError, match="samples are being written"):
+        engine.load_weights(policy, 1)
+    list(pieces)
+    engine.load_weights(policy, 1)
+
+
+def test_routing_of_a_policy_without_experts(make_policy):
+    engine = engine_of(make_policy(first_k_dense_replace=3))
+    with pytest.raises(ConfigError, match="no routed experts"):
+        engine.sample([[3]], SamplingParams(max_new_tokens=1, routing=True), 0)
