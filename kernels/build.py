@@ -6,6 +6,7 @@ nothing compiled elsewhere is ever picked up. Processes that need it at the same
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ COMPILE = ("-O3", "-std=c++17", "-fPIC", "-ffast-math", "-pthread", "-c")
 LINK = ("-shared", "-pthread")
 """Apart, and without -ffast-math here: linking with it would make the whole process flush subnormal numbers to zero."""
 TIMEOUT_S = 300
+_COMPILING: dict[Path, threading.Lock] = {}
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
 
@@ -50,11 +53,24 @@ def load(source: Path) -> ctypes.CDLL:
     name = f"{source.parent.name}-{hashlib.sha256(identity).hexdigest()[:16]}.so"
     library = _cache() / name
     try:
-        if not library.exists():
-            _build(compiler, flags, source, library)
+        with _COMPILING.setdefault(source, threading.Lock()):
+            if not library.exists():
+                _build(compiler, flags, source, library)
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise KernelUnavailable(f"{library} cannot be written or loaded: {error}") from error
+
+
+@functools.cache
+def ahead(*sources: Path) -> None:
+    """Compiles what will soon be needed, one after the other in a thread; who needs a source meanwhile waits for it."""
+
+    def work() -> None:
+        for source in sources:
+            with contextlib.suppress(KernelUnavailable):  # whoever needs it says so
+                load(source)
+
+    threading.Thread(target=work, name="compile-ahead").start()
 
 
 def function(library: ctypes.CDLL, name: str, arguments: str) -> Any:

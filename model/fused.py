@@ -6,12 +6,13 @@ The decoding step is `model.engine.fused`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from kernels import dispatch, v3_train
+from kernels import build, dispatch, v3_train
 from kernels.build import KernelUnavailable
 from kernels.v3 import MAX_EXPERTS, Shape
 from model.config import V3Config
@@ -35,7 +36,15 @@ def fits(trunk: Trunk) -> bool:
     Raises:
         ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    return chosen(OP, lambda: unfit(trunk, trunk.config), v3_train.load)
+    return chosen(OP, lambda: unfit(trunk, trunk.config), _load)
+
+
+def _load() -> None:
+    """Compiles the trunk, and beside it what a policy that trains by it will sample with."""
+    folder = Path(build.__file__).parent
+    ops = ("selective_logprob", "top_p_sample", "moe_experts")
+    build.ahead(folder / "v3_decode" / "step.cpp", *(folder / op / "cpu.cpp" for op in ops))
+    v3_train.load()
 
 
 def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -112,6 +113,20 @@ def test_processes_may_compile_at_the_same_time(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert len(list((tmp_path / "cache").glob("*.so"))) == 1
+
+
+def test_what_is_compiled_ahead_is_compiled_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("R1_KERNEL_CACHE", str(tmp_path / "cache"))
+    source, broken = tmp_path / "early" / "op.cpp", tmp_path / "broken" / "op.cpp"
+    for file, code in ((source, 'extern "C" int answer() { return 42; }'), (broken, "int f( {")):
+        file.parent.mkdir()
+        file.write_text(code)
+    build.ahead(broken, source)
+    assert build.load(source).answer() == 42
+    for thread in threading.enumerate():
+        if thread.name == "compile-ahead":
+            thread.join()
+    assert capfd.readouterr().err.count("compiling kernels/early") == 1
 
 
 def test_the_other_kernels_is_told_apart():
