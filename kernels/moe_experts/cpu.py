@@ -1,8 +1,9 @@
-"""Routed experts on a processor: C++ for a few tokens, and for more torch's products, expert by expert.
+"""Routed experts on a processor, in C++: one way for a few tokens, one for many.
 
 A decoding step has so few rows an expert that reading its matrices is all the work there is, and calls into torch
-cost more than that. In training an expert's rows pass through all its products while they are in the cache: gathered,
-multiplied and added to their tokens' sums, with no buffer of all pairs but the pre-activations.
+cost more than that. In training an expert's rows pass through all its products while they are in the cache, and a
+thread has an expert's block of rows to itself: matrices so small are slower to multiply by two threads than by one.
+Torch's products, expert by expert, are for dtypes and processors for which the C++ has none.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kernels.swiglu import cpu as swiglu_cpu
 from kernels.swiglu import ref as swiglu_ref
 
 FEW_PAIRS = 64
-"""Up to so many (token, expert) pairs go through the C++ kernel; more rows make torch's products the faster."""
+"""Up to so many (token, expert) pairs go through the C++ kernel; more rows pay for arranging its matrices."""
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -146,7 +147,8 @@ class _Library(NamedTuple):
 def _library(*tensors: Tensor) -> _Library | None:
     """What C++ has for such tensors; the experts' matrices have to be contiguous."""
     same = all(t.dtype == tensors[0].dtype for t in tensors)
-    return _functions(tensors[0].dtype) if same and all(t.is_contiguous() for t in tensors if t.ndim == 3) else None
+    dense = all(t.is_contiguous() for t in tensors if t.ndim == 3)
+    return _functions(tensors[0].dtype) if same and dense else None
 
 
 @functools.cache
