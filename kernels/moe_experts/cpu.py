@@ -1,8 +1,9 @@
-"""Routed experts on a processor: C++ for a few tokens, and for more torch's products, expert by expert.
+"""Routed experts on a processor, in C++: one way for a few tokens, one for many.
 
 A decoding step has so few rows an expert that reading its matrices is all the work there is, and calls into torch
-cost more than that. In training an expert's rows pass through all its products while they are in the cache: gathered,
-multiplied and added to their tokens' sums, with no buffer of all pairs but the pre-activations.
+cost more than that. In training an expert's rows pass through all its products while they are in the cache, and a
+thread has an expert's block of rows to itself: matrices so small are slower to multiply by two threads than by one.
+Torch's products, expert by expert, are for dtypes and processors for which the C++ has none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from kernels.swiglu import cpu as swiglu_cpu
 from kernels.swiglu import ref as swiglu_ref
 
 FEW_PAIRS = 64
-"""Up to so many (token, expert) pairs go through the C++ kernel; more rows make torch's products the faster."""
+"""Up to so many (token, expert) pairs go through the C++ kernel; more rows pay for arranging its matrices."""
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -35,13 +36,13 @@ def forward(
     x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
-    function = _functions(x.dtype)[0] if 0 < experts.numel() <= FEW_PAIRS else None
-    same = all(t.dtype == x.dtype for t in (weights, gate_up, down))
-    if function is None or not same or not (gate_up.is_contiguous() and down.is_contiguous()):
+    pairs = experts.numel()
+    library = _library(x, weights, gate_up, down) if pairs else None
+    function = library and (library.few if pairs <= FEW_PAIRS else library.forward)
+    if function is None:
         return _forward(x, weights, experts, gate_up, down)
     x, weights, experts = x.contiguous(), weights.contiguous(), experts.contiguous()
-    out, pre = torch.empty_like(x), x.new_empty((experts.numel(), gate_up.shape[1]))
-    order = experts.new_empty(experts.numel())
+    out, pre, order = torch.empty_like(x), x.new_empty((pairs, gate_up.shape[1])), experts.new_empty(pairs)
     function(
         *(t.data_ptr() for t in (x, weights, experts, gate_up, down, out, pre, order)),
         *(*experts.shape, *down.shape, torch.get_num_threads()),
@@ -74,6 +75,27 @@ def backward(
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
+    library = _library(grad, x, weights, gate_up, down, pre) if experts.numel() else None
+    if library is None or library.backward is None:
+        return _backward(grad, x, weights, experts, gate_up, down, pre, order)
+    given = [t.contiguous() for t in (grad, x, weights, experts, gate_up, down, pre, order)]
+    made = tuple(torch.empty_like(t) for t in (given[1], given[2], gate_up, down))
+    library.backward(
+        *(t.data_ptr() for t in (*given, *made)), *(*experts.shape, *down.shape, torch.get_num_threads())
+    )
+    return made  # type: ignore[return-value]
+
+
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    experts: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    pre: Tensor,
+    order: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad_x = x.new_zeros(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
     grad_gate_up, grad_down = torch.empty_like(gate_up), torch.empty_like(down)
     weight = weights.flatten()[order]
@@ -106,21 +128,43 @@ def _swiglu(pre: Tensor) -> Any:
 
 def _add_rows(to: Tensor, token: Tensor, rows: Tensor) -> None:
     """Adds each row to its token's; no token has two."""
-    function = _functions(rows.dtype)[1]
-    if function is None:
+    library = _functions(rows.dtype)
+    if library is None:
         to.index_add_(0, token, rows.to(to.dtype))
     else:
-        function(rows.data_ptr(), token.data_ptr(), to.data_ptr(), *rows.shape)
+        library.add_rows(rows.data_ptr(), token.data_ptr(), to.data_ptr(), *rows.shape)
+
+
+class _Library(NamedTuple):
+    """From C++: the experts for a few tokens, `_add_rows`, and for many tokens where that is faster than torch."""
+
+    few: Any
+    add_rows: Any
+    forward: Any | None
+    backward: Any | None
+
+
+def _library(*tensors: Tensor) -> _Library | None:
+    """What C++ has for such tensors; the experts' matrices have to be contiguous."""
+    same = all(t.dtype == tensors[0].dtype for t in tensors)
+    dense = all(t.is_contiguous() for t in tensors if t.ndim == 3)
+    return _functions(tensors[0].dtype) if same and dense else None
 
 
 @functools.cache
-def _functions(dtype: torch.dtype) -> tuple[Any | None, Any | None]:
-    """From C++: the experts for a few tokens, and `_add_rows`; None where they cannot be had (then torch does it all)."""
+def _functions(dtype: torch.dtype) -> _Library | None:
+    """None where they cannot be had: then torch does it all."""
     if dtype not in _DTYPES:
-        return None, None
+        return None
+    name = _DTYPES[dtype]
     try:
-        library = build.load(Path(__file__).with_name("cpu.cpp"))
+        few, many = (build.load(Path(__file__).with_name(source)) for source in ("cpu.cpp", "many.cpp"))
     except KernelUnavailable:
-        return None, None
-    few = build.function(library, f"moe_few_{_DTYPES[dtype]}", "ppppppppiiiiii")
-    return few, build.function(library, f"moe_add_rows_{_DTYPES[dtype]}", "pppii")
+        return None
+    there = hasattr(many, f"moe_forward_{name}")
+    return _Library(
+        build.function(few, f"moe_few_{name}", "ppppppppiiiiii"),
+        build.function(few, f"moe_add_rows_{name}", "pppii"),
+        build.function(many, f"moe_forward_{name}", "ppppppppiiiiii") if there else None,
+        build.function(many, f"moe_backward_{name}", "ppppppppppppiiiiii") if there else None,
+    )

@@ -10,7 +10,8 @@ from kernels.moe_experts import OP, cpu, moe_experts, ref
 from kernels.swiglu import ref as swiglu_ref
 from tests.kernels.common import needs, within_budget
 
-# tokens, chosen, experts, model, width; the pairs of some lie on either side of cpu.FEW_PAIRS
+# tokens, chosen, experts, model, width; the pairs of some lie on either side of cpu.FEW_PAIRS, and the last has experts
+# with more rows than go through many.cpp together, and more to sum over than stays in the first cache
 SHAPES = [
     (1, 1, 1, 3, 5),
     (3, 2, 4, 10, 6),
@@ -18,6 +19,7 @@ SHAPES = [
     (32, 2, 5, 24, 16),
     (33, 2, 5, 24, 16),
     (150, 4, 16, 40, 24),
+    (600, 2, 3, 301, 37),
 ]
 
 
@@ -92,9 +94,35 @@ def test_few_and_many_take_different_ways(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_without_a_compiler(monkeypatch, dtype):
     """Torch does it all."""
-    monkeypatch.setattr(cpu, "_functions", lambda dtype: (None, None))
+    monkeypatch.setattr(cpu, "_functions", lambda dtype: None)
     monkeypatch.setattr(cpu, "_swiglu", lambda pre: swiglu_ref)
     within_budget(forward_and_backward, inputs((9, 3, 7, 33, 17), dtype), "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_without_tiles_of_the_dtype(monkeypatch, dtype):
+    """Where torch's products are the faster, it has the many rows and C++ the few and the sums."""
+    given = inputs((33, 2, 5, 24, 16), dtype)
+    needs(OP, "cpu", *given[:5])
+    library = cpu._functions(dtype)
+    if library is None:
+        pytest.skip("no C++ compiler")
+    monkeypatch.setattr(cpu, "_functions", lambda dtype: library._replace(forward=None, backward=None))
+    within_budget(forward_and_backward, given, "cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_same_bits_whatever_the_threads(threads, dtype):
+    """No sum's order depends on who computes it."""
+    given = inputs((150, 4, 16, 40, 24), dtype)
+    library = cpu._functions(dtype)
+    if library is None or library.forward is None:
+        pytest.skip("torch multiplies here")
+    threads(1)
+    one = forward_and_backward(*given, impl="cpu")
+    threads(3)
+    for a, b in zip(one, forward_and_backward(*given, impl="cpu")):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
