@@ -23,6 +23,8 @@ from typing import Any
 COMPILE = ("-O3", "-std=c++17", "-fPIC", "-ffast-math", "-pthread", "-c")
 LINK = ("-shared", "-pthread")
 """Apart, and without -ffast-math here: linking with it would make the whole process flush subnormal numbers to zero."""
+THREADS = "-fopenmp"
+"""Where the compiler knows it; without, kernels start threads of their own (`kernels/parallel.h`)."""
 TIMEOUT_S = 300
 _COMPILING: dict[Path, threading.Lock] = {}
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
@@ -49,7 +51,7 @@ def load(source: Path) -> ctypes.CDLL:
     code = b"\0".join(file.read_bytes() for file in (source, *headers))
     native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
     flags = [*COMPILE, native]
-    identity = b"\0".join([code, " ".join([*flags, *LINK]).encode(), _version(compiler), _processor()])
+    identity = b"\0".join([code, " ".join([*flags, *LINK, THREADS]).encode(), _version(compiler), _processor()])
     name = f"{source.parent.name}-{hashlib.sha256(identity).hexdigest()[:16]}.so"
     library = _cache() / name
     try:
@@ -99,15 +101,25 @@ def _build(compiler: str, flags: list[str], source: Path, library: Path) -> None
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
         print(f"compiling kernels/{source.parent.name} (once)", file=sys.stderr)
         compiled, built = Path(work) / "compiled.o", Path(work) / library.name
-        for command in (
-            [compiler, *flags, str(source), "-o", str(compiled)],
-            [compiler, *LINK, str(compiled), "-o", str(built)],
-        ):
-            done = _run(command)
-            if done.returncode != 0:
-                reason = (done.stderr.strip().splitlines() or ["no message"])[0]
-                raise KernelUnavailable(f"{compiler} does not compile {source.name}: {reason}")
+        for threads in ((THREADS,), ()):
+            reason = _failure(
+                [compiler, *flags, *threads, str(source), "-o", str(compiled)],
+                [compiler, *LINK, *threads, str(compiled), "-o", str(built)],
+            )
+            if reason is None:
+                break
+        else:
+            raise KernelUnavailable(f"{compiler} does not compile {source.name}: {reason}")
         os.replace(built, library)
+
+
+def _failure(*commands: list[str]) -> str | None:
+    """What the first command says that fails; None if all succeed."""
+    for command in commands:
+        done = _run(command)
+        if done.returncode != 0:
+            return (done.stderr.strip().splitlines() or ["no message"])[0]
+    return None
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

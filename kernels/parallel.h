@@ -46,14 +46,26 @@ template <> inline bf16 narrow<bf16>(float x) {
   return {uint16_t((wide & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded)};
 }
 
+// Calls work(part) for the parts [0, parts), each in a thread of its own where there are so many.
+//
+// With OpenMP these are the threads that torch's own loops run in: they are awake, so that a start costs microseconds;
+// threads of ours would share the cores with them, as they wait for torch's next loop by spinning.
+template <class Work> void in_threads(int64_t parts, const Work &work) {
+#if defined(_OPENMP)
+#pragma omp parallel for schedule(static, 1) num_threads(int(parts)) if (parts > 1)
+  for (int64_t part = 0; part < parts; ++part) work(part);
+#else
+  std::vector<std::thread> others;
+  for (int64_t part = 1; part < parts; ++part) others.emplace_back([&work, part] { work(part); });
+  work(0);
+  for (auto &thread : others) thread.join();
+#endif
+}
+
 // Calls work(begin, end, part) on up to `threads` parts of [0, count), none shorter than `least` but the only one.
 template <class Work> void parallel(int64_t count, int64_t threads, int64_t least, const Work &work) {
   const int64_t parts = std::max<int64_t>(1, std::min(threads, count / std::max<int64_t>(1, least)));
-  std::vector<std::thread> others;
-  for (int64_t i = 1; i < parts; ++i)
-    others.emplace_back([&work, count, parts, i] { work(count * i / parts, count * (i + 1) / parts, i); });
-  work(0, count / parts, 0);
-  for (auto &thread : others) thread.join();
+  in_threads(parts, [&](int64_t part) { work(count * part / parts, count * (part + 1) / parts, part); });
 }
 
 }  // namespace r1

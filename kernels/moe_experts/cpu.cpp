@@ -3,7 +3,6 @@
 //
 // Threads share the matrices' rows and not the experts: so they have the same to read, whatever was chosen.
 
-#include <atomic>
 #include <cmath>
 
 #include "../vector.h"
@@ -99,15 +98,9 @@ void few(const T *x, const T *weights, const int64_t *experts, const T *gate_up,
     for (int64_t t = 0; t < tokens; ++t)
       for (int64_t i = 0; i < width; ++i) out[t * D + begin + i] = narrow<T>(sums[t * width + i]);
   };
-  // Threads are started once, and wait for each other between the two: a start costs as much as a tenth of a token.
   const int64_t parts = std::clamp<int64_t>(int64_t(groups.size()) * I * D / LEAST, 1, std::min({threads, I, D}));
-  std::atomic<int64_t> missing{parts};
-  parallel(parts, parts, 1, [&](int64_t part, int64_t, int64_t) {
-    inners(I * part / parts, I * (part + 1) / parts);
-    --missing;
-    while (missing > 0) std::this_thread::yield();
-    outs(D * part / parts, D * (part + 1) / parts);
-  });
+  parallel(I, parts, 1, [&](int64_t begin, int64_t end, int64_t) { inners(begin, end); });
+  parallel(D, parts, 1, [&](int64_t begin, int64_t end, int64_t) { outs(begin, end); });
 }
 
 // to[token[r]] += rows[r]

@@ -7,7 +7,6 @@
 //
 // Matrices lie in the panels of kernels/gemm.h, their columns padded by zeros to a multiple of 32.
 
-#include <thread>
 #include <vector>
 
 #include "../gemm.h"
@@ -179,10 +178,5 @@ extern "C" void v3_decode_step(const int64_t *dims, const double *constants, voi
   }
   m.layer = layers.data();
   // Whole blocks to each thread: an expert's matrices are read once a block.
-  const int64_t least = 8, parts = std::max<int64_t>(1, std::min<int64_t>(threads, m.rows / least));
-  std::vector<std::thread> others;
-  for (int64_t i = 1; i < parts; ++i)
-    others.emplace_back(decode, std::cref(m), tokens, logits, m.rows * i / parts, m.rows * (i + 1) / parts);
-  decode(m, tokens, logits, 0, m.rows / parts);
-  for (auto &thread : others) thread.join();
+  parallel(m.rows, threads, 8, [&](int64_t begin, int64_t end, int64_t) { decode(m, tokens, logits, begin, end); });
 }

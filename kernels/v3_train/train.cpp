@@ -332,13 +332,9 @@ bool is_matrix(int name) {
 
 // Calls work(i) for i in [0, count) on `threads` threads, i going round.
 template <class Work> void share(int64_t count, int64_t threads, const Work &work) {
-  std::vector<std::thread> others;
-  auto own = [&](int64_t part) {
+  in_threads(threads, [&](int64_t part) {
     for (int64_t i = part; i < count; i += threads) work(i);
-  };
-  for (int64_t part = 1; part < threads; ++part) others.emplace_back(own, part);
-  own(0);
-  for (auto &thread : others) thread.join();
+  });
 }
 
 void arrange(Pass &pass, bool keep) {
