@@ -39,9 +39,14 @@ void products(const T *matrix, int64_t width, const T *const *rows, int64_t coun
               const Take &take) {
   for (int64_t first = 0; first < count; first += 4) {
     const auto taken = [&](int64_t o, int64_t r, float value) { take(o, first + r, value); };
-    const int64_t now = std::min<int64_t>(4, count - first);
-    (now > 2 ? dots<4, T, decltype(taken)> : now == 2 ? dots<2, T, decltype(taken)> : dots<1, T, decltype(taken)>)(
-        matrix, width, rows + first, now, begin, end, taken);
+    // Apart, with numbers that are constant where they can be: GCC 12 makes wrong code of a choice of functions here
+    // for processors with AVX-512 that it tunes as Intel's.
+    if (count - first > 2)
+      dots<4>(matrix, width, rows + first, std::min<int64_t>(4, count - first), begin, end, taken);
+    else if (count - first == 2)
+      dots<2>(matrix, width, rows + first, 2, begin, end, taken);
+    else
+      dots<1>(matrix, width, rows + first, 1, begin, end, taken);
   }
 }
 
