@@ -10,9 +10,12 @@ multi-token-prediction modules learn where `agent.mtp_weight` is above 0 (DeepSe
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agents import cli
 from agents.config import SFTConfig
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from agents.run import Run
     from agents.setup import Parts
     from agents.traces import Traces
+
+T = TypeVar("T")
 
 
 def train(cfg: SFTConfig) -> Path:
@@ -70,12 +75,13 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
             run.notes["before"] = _evaluate(p, tasks, cfg.eval.k, "before training", version=0)
         run.save(0, p.policy, optimizer)
 
-    with progress.phase("supervised training", agent.steps, done=run.step) as advance:
-        for step in range(run.step + 1, agent.steps + 1):
+    # A step's samples are made while the one before is learnt from: they depend on nothing but the step's number.
+    made = _one_ahead(lambda step: _samples(traces, step, agent.batch), run.step + 1, agent.steps)
+    with progress.phase("supervised training", agent.steps, done=run.step) as advance, made as samples_by_step:
+        for step, samples in samples_by_step:
             start = time.perf_counter()
             lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
             optim.set_lr(optimizer, lr)
-            samples = _samples(traces, step, agent.batch)
             row: dict[str, Any] = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
             row["seconds"] = {"total": time.perf_counter() - start}
             run.log(row, [])
@@ -133,6 +139,22 @@ def _traces(cfg: SFTConfig, p: Parts) -> Traces:
     if cfg.data.source == "env":
         return EnvTraces(p.env, p.tokenizer, p.prompt, cfg.data.mixture, cfg.seed)
     return FileTraces(Path(cfg.data.source), p.tokenizer, p.prompt, cfg.seed)
+
+
+@contextlib.contextmanager
+def _one_ahead(make: Callable[[int], T], first: int, last: int) -> Iterator[Iterator[tuple[int, T]]]:
+    """Within: (step, `make(step)`) for the steps from first to last, each made in a thread while the one before is used."""
+
+    def results() -> Iterator[tuple[int, T]]:
+        waiting = [thread.submit(make, first)] if first <= last else []
+        for step in range(first, last + 1):
+            result = waiting.pop().result()
+            if step < last:
+                waiting.append(thread.submit(make, step + 1))
+            yield step, result
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        yield results()
 
 
 def _samples(traces: Traces, step: int, count: int) -> list[Sample]:

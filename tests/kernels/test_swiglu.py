@@ -46,7 +46,10 @@ def test_far_gates_are_finite():
     far = torch.tensor([[-200.0, 200.0, -88.5, 88.5, 1.0, 1.0, 1.0, 1.0]])
     needs(OP, "cpu", far)
     found = forward_and_backward(far, torch.ones(1, 4), impl="cpu")
-    torch.testing.assert_close(found, forward_and_backward(far, torch.ones(1, 4), impl="ref"))
+    # 1 - sigmoid of a far gate is all rounding, and the gate multiplies it.
+    torch.testing.assert_close(
+        found, forward_and_backward(far, torch.ones(1, 4), impl="ref"), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(found[0], torch.tensor([[0.0, 200.0, 0.0, 88.5]]))
 
 
