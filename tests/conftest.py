@@ -11,7 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two test processe
 # Compiled once for all tests, whatever R1_CACHE a test gives its commands.
 os.environ.setdefault("R1_KERNEL_CACHE", str(Path(tempfile.gettempdir()) / "r1-test-kernels"))
 
+import hypothesis
 import pytest
+
+# A deadline would test the machine, and what else it is doing.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
