@@ -1,8 +1,7 @@
 """A function as a torch op, which it is for whoever traces, and a plain call for everybody else.
 
 torch.library's first call imports torch's compiler: more than a second and 150 MB that eager code has no use for. So
-outside of tracing the function is called as it is, through an autograd function where
-it has a gradient.
+outside of tracing the function is called as it is, through an autograd function where a gradient is wanted.
 """
 
 from __future__ import annotations
