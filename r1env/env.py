@@ -87,6 +87,8 @@ class ReasoningEnv(gym.Env[str, str]):
     """Raised by hand whenever a verdict could change, so that stored grades are never mixed."""
     levels: ClassVar[tuple[str, ...]] = ()
     """Named difficulty levels, the default first; empty where there is just one."""
+    extra_parts: ClassVar[tuple[str, ...]] = ()
+    """Reward parts that `measure` adds to those of `r1env.rewards`; they weigh nothing unless told."""
     test_share: ClassVar[float] = 0.2
     """Share of a generator's tasks, by content hash, that is held out."""
 
@@ -101,6 +103,7 @@ class ReasoningEnv(gym.Env[str, str]):
         self.split: Split = _known_split(split)
         self.active_levels = self._known_levels(level)
         self.reward_config = RewardConfig.of(reward)
+        self.reward_config.check_parts((*rewards.PARTS, *self.extra_parts))
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode {render_mode!r} does not exist; give 'ansi' or None")
         self.render_mode = render_mode
@@ -131,6 +134,10 @@ class ReasoningEnv(gym.Env[str, str]):
     def extract(self, task: Task, response: str) -> str | None:
         """The final answer of a response: its `<answer>` block or box, under preset r1 a phrase too."""
         return final_answer(prompts.parse(response), preset=self.reward_config.preset)
+
+    def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
+        """The `extra_parts` of a response, each in [0, 1]; must be quick and total, on any text."""
+        return {}
 
     def solve(self, task: Task) -> str | None:
         """The right answer as a policy would write it; None where nobody knows one."""
@@ -287,15 +294,30 @@ class ReasoningEnv(gym.Env[str, str]):
             # Only the type: the message of a foreign exception might quote the right answer.
             verdict, detail = "unscorable", f"the grader failed with {type(error).__name__}"
         return self.grade_as(
-            verdict, response, extracted=extracted, detail=detail, seconds=time.perf_counter() - started
+            verdict,
+            task,
+            response,
+            extracted=extracted,
+            detail=detail,
+            seconds=time.perf_counter() - started,
         )
 
     def grade_as(
-        self, verdict: Verdict, transcript: Transcript, *, extracted: str | None, detail: str, seconds: float
+        self,
+        verdict: Verdict,
+        task: Task,
+        transcript: Transcript,
+        *,
+        extracted: str | None,
+        detail: str,
+        seconds: float,
     ) -> Grade:
         """The grade of a response whose verdict is settled: measures and weighs its parts."""
         parsed = prompts.parse(response_text(transcript))
-        parts = rewards.measure(parsed, verdict, self.reward_config.preset)
+        parts = {
+            **rewards.measure(parsed, verdict, self.reward_config.preset),
+            **self.measure(task, parsed),
+        }
         scorable = verdict != "unscorable"
         return Grade(
             reward=rewards.compose(parts, self.reward_config.weights) if scorable else 0.0,

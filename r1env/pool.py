@@ -166,11 +166,13 @@ class GradingPool:
         self._children[self._children.index(child)] = fresh
         return fresh
 
-    def _settled(self, verdict: Verdict, transcript: Transcript, detail: str, seconds: float) -> Grade:
+    def _settled(
+        self, verdict: Verdict, task: Task, transcript: Transcript, detail: str, seconds: float
+    ) -> Grade:
         """A grade that no child gave: the parts that need no grader are still measured."""
         if self._env is None:
             self._env = self.spec.make()
-        return self._env.grade_as(verdict, transcript, extracted=None, detail=detail, seconds=seconds)
+        return self._env.grade_as(verdict, task, transcript, extracted=None, detail=detail, seconds=seconds)
 
 
 class _Round:
@@ -262,7 +264,7 @@ class _Round:
             self.waiting.appendleft(index)
 
     def _settle(self, index: int, verdict: Verdict, detail: str, seconds: float) -> None:
-        self.grades[index] = self.pool._settled(verdict, self.items[index][1], detail, seconds)
+        self.grades[index] = self.pool._settled(verdict, *self.items[index], detail, seconds)
 
     def _forget(self, child: _Child) -> None:
         for pipe in (child.replies, child.requests):

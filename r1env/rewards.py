@@ -7,14 +7,15 @@ Parts, each in [0, 1]:
 - `tags`: share of the preset's tags that occur exactly once; a gentler slope towards the format for
   policies that never hit it, weight 0 unless asked for.
 
-Every part is computed and logged whatever its weight.
+An environment may measure parts of its own beside these (`ReasoningEnv.extra_parts`). Every part is computed
+and logged whatever its weight.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from r1env.errors import ConfigError, nearest
@@ -35,8 +36,8 @@ class RewardConfig:
     """Which format counts, and how much each part weighs.
 
     Raises:
-        ConfigError: an unknown preset or part (the message names the nearest), or a weight that is
-            not a finite number.
+        ConfigError: an unknown preset (the message names the nearest), or a weight that is not a finite
+            number. Which parts there are, only an environment knows (`check_parts`).
     """
 
     preset: Preset = "r1_zero"
@@ -50,8 +51,6 @@ class RewardConfig:
                 f"reward preset {self.preset!r} does not exist{nearest(str(self.preset), PRESETS)}"
             )
         for part, weight in self.weights.items():
-            if part not in PARTS:
-                raise ConfigError(f"reward part {part!r} does not exist{nearest(str(part), PARTS)}")
             number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
             if not number or not math.isfinite(weight):
                 raise ConfigError(f"the weight of reward part {part!r} is {weight!r}; give a finite number")
@@ -71,6 +70,16 @@ class RewardConfig:
             if key not in known:
                 raise ConfigError(f"reward has no key {key!r}{nearest(str(key), known)}")
         return cls(**dict(config or {}))
+
+    def check_parts(self, parts: Sequence[str]) -> None:
+        """Whether every weight is for one of `parts`.
+
+        Raises:
+            ConfigError: a weight for another part; the message names the nearest.
+        """
+        for part in self.weights:
+            if part not in parts:
+                raise ConfigError(f"reward part {part!r} does not exist{nearest(str(part), tuple(parts))}")
 
     @property
     def max_reward(self) -> float:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from r1env.env import ReasoningEnv
 from r1env.errors import ConfigError
 from r1env.prompts import parse
 from r1env.rewards import DEFAULT_WEIGHTS, PARTS, PRESETS, RewardConfig, compose, measure
@@ -77,7 +78,6 @@ def test_negative_weights_do_not_raise_the_maximum():
     ("config", "message"),
     [
         ({"preset": "r1zero"}, "did you mean 'r1_zero'"),
-        ({"weights": {"acuracy": 1.0}}, "did you mean 'accuracy'"),
         ({"weights": {"format": "much"}}, "finite number"),
         ({"weights": {"format": math.nan}}, "finite number"),
         ({"weights": {"format": True}}, "finite number"),
@@ -87,6 +87,26 @@ def test_negative_weights_do_not_raise_the_maximum():
 def test_bad_configuration_is_named(config, message):
     with pytest.raises(ConfigError, match=message):
         RewardConfig.of(config)
+
+
+def test_parts_are_those_of_the_environment():
+    class Brief(ReasoningEnv):
+        extra_parts = ("brevity",)
+
+        def measure(self, task, parsed):
+            return {"brevity": 1 / (1 + len(parsed.text))}
+
+        def check(self, task, answer):
+            return answer == task.answer
+
+    env = Brief(reward={"weights": {"brevity": 0.5}})
+    grade = env.grade(env.ask("1 + 1", "2"), "<answer>2</answer>")
+    assert grade.parts["brevity"] == 1 / 19
+    assert grade.reward == 1.0 + 0.5 / 19
+    with pytest.raises(ConfigError, match="did you mean 'brevity'"):
+        Brief(reward={"weights": {"brevty": 0.5}})
+    with pytest.raises(ConfigError, match="'brevity' does not exist"):
+        ReasoningEnv(reward={"weights": {"brevity": 0.5}})
 
 
 def test_composing_an_unknown_part_is_an_error_that_names_the_nearest():
