@@ -13,6 +13,7 @@ from r1env.envs import arithmetic
 from r1env.errors import ConfigError, DataError, nearest
 from r1env.grading.exact import parse_number
 from r1env.grading.extract import final_answer
+from r1env.grading.math import equivalent, validate
 from r1env.rewards import RewardConfig
 from r1env.types import Task
 
@@ -60,6 +61,7 @@ class MathEnv(ReasoningEnv):
         ConfigError: an argument that does not exist or does not fit the source.
     """
 
+    grader_version: ClassVar[str] = "2"
     levels: ClassVar[tuple[str, ...]] = arithmetic.NAMES
 
     def __init__(
@@ -115,6 +117,12 @@ class MathEnv(ReasoningEnv):
         source = self.test_source if split == "test" and self.test_source else self.source
         loaded, has_splits = sources.load(source, split=split, columns=self.columns)
         rows: list[Ingredients] = [(row.question, row.answer, row.meta) for row in loaded]
+        for row in loaded:
+            if (fault := validate(row.answer)) is not None:
+                raise DataError(
+                    f"{source} row {row.meta['row'] + 1}: nothing can be graded against the answer "
+                    f"{row.answer[:60]!r}, because {fault}; fix or remove it"
+                )
         if not has_splits and self.test_source is None:
             ids = [self._assemble(row, split, None).id for row in rows]
             rows = [row for row, id in zip(rows, ids, strict=True) if split_of(id, self.test_share) == split]
@@ -144,8 +152,6 @@ class MathEnv(ReasoningEnv):
             if value is None:
                 return "wrong", "the answer is not a number written out"
             return value == int(task.answer)
-        from r1env.grading.math import equivalent  # loads sympy when it first meets a symbolic answer
-
         right, detail = equivalent(task.answer, answer)
         return ("correct" if right else "wrong"), detail
 
@@ -157,6 +163,5 @@ class MathEnv(ReasoningEnv):
     def warm_up(self) -> None:
         """Loads the symbolic grader, for datasets only: generated tasks never need it."""
         if not self.generated:
-            from r1env.grading.math import equivalent
-
             equivalent(r"\sqrt{2}", r"\frac{2}{\sqrt{2}}")
+            equivalent(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}")  # loads sympy

@@ -1,7 +1,8 @@
 r"""The final answer of a response, as text.
 
-Order of preference: an `<answer>` block, the last `\boxed{…}`, an answer phrase ("the answer is …"),
-and, only where asked to be lenient, GSM8K's `####` and the last number of the text.
+Order of preference: an `<answer>` block; the last `\boxed{…}`, or a "final answer is …" after it; an answer
+phrase ("the answer is …", in the eleven languages of MGSM); and, only where asked to be lenient, GSM8K's `####`,
+the text as a whole where it is nothing but an answer, the last formula, the last number.
 """
 
 from __future__ import annotations
@@ -13,18 +14,61 @@ if TYPE_CHECKING:
     from r1env.prompts import Parsed
     from r1env.rewards import Preset
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+# Escapes eat characters of the command on its way through JSON: \b of \boxed is a backspace.
+_BOX = re.compile(
+    r"(?:\\(?:begin)?(?:boxed|fbox)|(?<![A-Za-z])\x08oxed|(?<![A-Za-z\\])boxed(?=\s*\{))(?![A-Za-z])\s*"
+)
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BARE = re.compile(r"[^\s{}$.,]+")
 _FILLER = r"(?:[\s,;.$]|\\q?quad|\\[,;: ()])*"
 _BOX_GAP = re.compile(rf"{_FILLER}(?:(?:\\text\s*\{{\s*)?(?:and|or)\s*\}}?)?{_FILLER}")
-_PHRASE = re.compile(r"\banswer\s*(?:is|are|[:=：])\s*:?\s*", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
-_NUMBER = re.compile(r"[-−]?\s?\$?\s?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?")
+_SAYS = r"(?:\s*(?:[:=：]|[—–-](?=\s)))"
+_PHRASE = re.compile(
+    rf"""\banswers?(?:\s+(?:is|are)\b{_SAYS}?|{_SAYS})
+    |\b(?:antwort|lösung|ergebnis)(?:\s+(?:ist|lautet)\b{_SAYS}?|{_SAYS})
+    |\brespuesta(?:\s+final)?(?:\s+es\b{_SAYS}?|{_SAYS})
+    |\bréponse(?:\s+finale)?(?:\s+est\b{_SAYS}?|{_SAYS})
+    |\bответ{_SAYS}
+    |\bjibu(?:\s+la\s+mwisho)?(?:\s+ni\b{_SAYS}?|{_SAYS})
+    |(?:答案|答え|答)(?:{_SAYS}|\s*[是为為は])
+    |คำตอบ\s*(?:สุดท้าย)?\s*(?:คือ|:)
+    |উত্তর\s*(?:{_SAYS}|হ(?:ল|লো|চ্ছে)\b)
+    |సమాధానం\s*{_SAYS}?
+    |^\s*A{_SAYS}""",
+    re.IGNORECASE | re.VERBOSE | re.MULTILINE,
+)
+_FINAL_PHRASE = re.compile(
+    r"\bfinal answer(?:\s+is\b\s*:?|\s*:)\s*(?:the\s+final\s+answer\s+is\b\s*:?)?", re.IGNORECASE
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।！？]|\n")
+_FORMULA = re.compile(r"\$\$([^$]+)\$\$|(?<!\\)\$((?:[^$\\]|\\.)+)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)", re.DOTALL)
+_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_CONNECTORS = re.compile(r"(?:and|or|[\s.,;:$])*")
+_WORD = re.compile(r"(?<![\\A-Za-z{])[^\W\d_]{3,}")
+_VERB = re.compile(r"\b(?:is|are|was|were|gives?|equals?)\b", re.IGNORECASE)
+_CODE = re.compile(r"\w\(['\"]|__\w+__|\(lambda\b|\w\(\)\)")
+_FIRST_WORD = re.compile(
+    r"(?!(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|arc\w+|min|max|pi)\b)[^\W\d_]{2,}\b(?!\s*[=:(])"
+)
+_LETTER = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?")
+_TAG = re.compile(r"</?(?:think|answer)>")
+_NEXT_TURN = re.compile(
+    r"<\|(?:im_start|start_header_id)\|>\s*(?:user|human)|<\|user\|>|<｜User｜>|<start_of_turn>user"
+)
+_NUMBER = re.compile(r"[-−]?\s?\$?\s?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?")
 _HASHES = re.compile(r"####\s*([^\n]+)")
 
 MAX_GAP_CHARS = 40
 """Boxes further apart than this are not side by side."""
+
+MAX_BOXES = 64
+"""More boxes side by side than this are not read as one list."""
+
+MAX_BOX_CHARS = 100_000
+"""Boxes are looked for in so many characters at the end."""
+
+MAX_LOOSE_CHARS = 8000
+"""Where no form is prescribed, formulas and numbers are looked for in so many characters at the end."""
 
 MAX_PHRASE_CHARS = 200
 """An answer phrase longer than this is prose, not an answer."""
@@ -47,19 +91,67 @@ def final_answer(parsed: Parsed, *, preset: Preset, lenient: bool = False) -> st
         found = last_box(summary)
         if found is None and preset == "r1":
             found = answer_phrase(summary)
-        if found is not None:
+        if found is not None and not lenient:
             return found
     if not lenient:
         return None
-    text = parsed.summary or parsed.text
-    hashes = _HASHES.findall(text)
-    if hashes:
-        return hashes[-1].strip()
-    return last_box(text) or answer_phrase(text) or last_number(text)
+    return loose_answer((parsed.text if parsed.truncated else parsed.summary) or "")
 
 
 def _inside_tags(content: str) -> str:
     return last_box(content) or answer_phrase(content) or tidy(content)
+
+
+def loose_answer(text: str) -> str | None:
+    """The answer that a text without a prescribed form states; None where it states none.
+
+    Whatever is stated last in the clearest form it has: a box or a final phrase, `####`, a phrase, the whole
+    text where it is no prose, its last formula, its last bold words, its last number.
+    """
+    if turn := _NEXT_TURN.search(text, 1):
+        text = text[: turn.start()]  # the model went on as its own user
+    text = _TAG.sub(" ", text).strip()
+    found = last_box(text)
+    finals = list(_FINAL_PHRASE.finditer(text))
+    boxes = list(_BOX.finditer(text))
+    if finals and (not boxes or finals[-1].start() > boxes[-1].start()):
+        stated = _reduced(_sentence(text[finals[-1].end() :]))
+        if stated and re.search(r"\d|\$|\\", stated):
+            return stated
+    if found is not None:
+        return found
+    hashes = _HASHES.findall(text)
+    if hashes:
+        return str(hashes[-1]).strip()
+    phrase = answer_phrase(text)
+    if phrase is not None:
+        return _reduced(phrase) or phrase
+    return _reduced(text)
+
+
+def _reduced(text: str) -> str | None:
+    """The answer within some words: all of them where they are no prose, else the last formula or number."""
+    text = tidy(text[-MAX_LOOSE_CHARS:])
+    formulas = [tidy(next(filter(None, groups), "")) for groups in _FORMULA.findall(text)]
+    told = [formula for formula in formulas if formula and not _LETTER.fullmatch(formula)]
+    if told and not _CONNECTORS.fullmatch(_FORMULA.sub(" ", text)):
+        return told[-1]
+    if _CODE.search(text):
+        return None  # a number within a program is not stated
+    if text and len(text) <= MAX_PHRASE_CHARS and "\n" not in text and not _is_prose(text):
+        return text
+    bold = _BOLD.findall(text)
+    return (last_number(bold[-1]) if bold else None) or last_number(text)
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text says more than an answer: it has a verb, many words, or begins with a word of several."""
+    words = _WORD.findall(text)
+    begins = _FIRST_WORD.match(text)
+    alone = len(text.split()) == 1
+    if len(words) > 1 and not re.search(r"\d|\\", text):
+        return True
+    return len(words) > 2 or _VERB.search(text) is not None or (begins is not None and not alone)
 
 
 def last_box(text: str) -> str | None:
@@ -67,18 +159,20 @@ def last_box(text: str) -> str | None:
 
     `\boxed{1}, \boxed{2}` is the answer "1, 2"; a box further up is a step, not the answer.
     """
+    text = text[-MAX_BOX_CHARS:]
     boxes = _boxes(text)
     if not boxes:
         return None
     start, _, content = boxes[-1]
     contents = [content]
     for earlier_start, earlier_end, earlier in reversed(boxes[:-1]):
-        gap = text[earlier_end:start]
-        if len(gap) > MAX_GAP_CHARS or not _BOX_GAP.fullmatch(gap):
+        if start - earlier_end > MAX_GAP_CHARS or not _BOX_GAP.fullmatch(text[earlier_end:start]):
             break
-        contents.insert(0, earlier)
+        contents.append(earlier)
         start = earlier_start
-    return ", ".join(contents)
+        if len(contents) > MAX_BOXES:
+            return content  # a row of boxes without end is no list
+    return ", ".join(reversed(contents))
 
 
 def _boxes(text: str) -> list[tuple[int, int, str]]:
@@ -119,12 +213,18 @@ def _matching_braces(text: str) -> dict[int, int]:
 def answer_phrase(text: str) -> str | None:
     """What follows the last "answer is" or "answer:", to the end of its sentence; None without one."""
     for match in reversed(list(_PHRASE.finditer(text))):
-        rest = text[match.end() : match.end() + MAX_PHRASE_CHARS + 1]
-        end = _SENTENCE_END.search(rest)
-        phrase = tidy(rest[: end.start()] if end else rest)
+        phrase = tidy(_sentence(text[match.end() : match.end() + MAX_PHRASE_CHARS + 2]))
         if phrase and len(phrase) <= MAX_PHRASE_CHARS:
             return phrase
     return None
+
+
+def _sentence(text: str) -> str:
+    """The text up to the end of its first sentence; a line break before it begins does not count."""
+    text = text[: MAX_PHRASE_CHARS + 2].lstrip(" \t\n:")
+    end = _SENTENCE_END.search(text)
+    text = text[: end.start()] if end else text
+    return text.removeprefix("**") if text.count("**") == 1 else text  # **Answer:** 5
 
 
 def last_number(text: str) -> str | None:

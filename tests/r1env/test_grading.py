@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import json
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env import prompts
-from r1env.errors import GraderError
 from r1env.grading.exact import parse_exact, parse_number
-from r1env.grading.extract import answer_phrase, final_answer, last_box, last_number
-from r1env.grading.math import equivalent, normalise
+from r1env.grading.extract import answer_phrase, last_box, last_number
+from r1env.grading.latex import plain, tokens
+from r1env.grading.output import stated_answer
 
 
 @pytest.mark.parametrize(
@@ -59,6 +56,69 @@ def test_last_box(text, box):
 )
 def test_answer_phrase(text, phrase):
     assert answer_phrase(text) == phrase
+
+
+PHRASES = {
+    "de": "Das sind 3 + 4. Die Antwort lautet: 7.",
+    "es": "La respuesta final es 7.",
+    "fr": "Donc la réponse est 7.",
+    "ru": "Итак, 3 + 4. Ответ: 7",
+    "zh": "所以答案是7。",
+    "ja": "したがって、答えは7です。",
+    "th": "ดังนั้น คำตอบคือ 7",
+    "sw": "Kwa hiyo jibu ni 7.",
+    "bn": "সুতরাং উত্তর: 7",
+    "te": "కాబట్టి సమాధానం: 7",
+    "en": "So the answer is 7.",
+}
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_answer_phrases_of_the_languages_of_mgsm(language):
+    assert (answer_phrase(PHRASES[language]) or "").startswith("7")
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [
+        ("<think>It is 3.</think> <answer>4</answer>", "4"),
+        ("<think>\\boxed{3}</think> The answer is 4.", "4"),
+        ("<think>The answer is 3", None),
+        ("<think>The answer is 3</think>", None),
+        ("First 6 * 7.\n42", "42"),
+        ("42<|endoftext|>", "42"),
+        ("\\boxed{42}<|im_end|>\n<|im_start|>user\nAnd 5?", "42"),
+        ("So 2 + 2 = 4.\n#### 4", "4"),
+        ("\\boxed{255} Then 10,200 + 255. Final Answer: The final answer is $10,455$. I hope so.", "10,455"),
+        ("The final answer is \\boxed{7}. It is correct.", "7"),
+        ("Final Answer: The largest $n$ is 34.", "34"),
+        ("Therefore $x \\geq 5$ is the solution.", r"x \geq 5"),
+        ("The angle is [90].", "90"),
+        ("$125$ miles", "125"),
+        ("x = 2", "x = 2"),
+        ("$(2,2)$ and $(6,2)$", "$(2,2)$ and $(6,2)$"),
+        ("A: 120", "120"),
+        ("getattr(x('y'))() or 0", None),
+        ("I do not know.", None),
+        ("", None),
+    ],
+)
+def test_stated_answers(output, answer):
+    assert stated_answer(output) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{" * 100_000, "\\boxed{1}" * 100_000, "the answer is " * 70_000, "$" * 1_000_000, "<think>" * 140_000,
+        "{" * 1_000_000, "answer: 1\n" * 100_000, "A: 5\n" * 200_000, "1," * 500_000, "**" * 500_000, "\\[" * 500_000,
+        "\\(x\\)" * 150_000, "final answer: " * 70_000, "答案" * 300_000, "<answer>" * 120_000, " " * 1_000_000 + "5",
+    ],
+)  # fmt: skip
+def test_a_megabyte_is_read_in_linear_time(text):
+    started = time.process_time()
+    stated_answer(text)
+    assert time.process_time() - started < 8.0  # a quarter of a second each; quadratic would be minutes
 
 
 @pytest.mark.parametrize(
@@ -166,126 +226,4 @@ def test_fractions_are_read_exactly(value, style):
 def test_any_text_is_read_or_refused(text):
     value = parse_exact(text)
     assert value is None or isinstance(value, Fraction)
-    normalise(text)
-
-
-EQUAL = [
-    (r"\frac{1}{3}", r"\dfrac{1}{3}"),
-    (r"3\sqrt{13}", r"\sqrt{117}"),
-    (r"\sqrt{2}", r"\frac{2}{\sqrt{2}}"),
-    (r"\frac{x+2}{7}", r"\frac{x}{7}+\frac{2}{7}"),
-    (r"\left( 3, \frac{\pi}{2} \right)", r"(3,\pi/2)"),
-    (r"(-\infty, 2) \cup (3, \infty)", r"(-\infty,2)\cup(3,\infty)"),
-    (r"\begin{pmatrix} 1/5 \\ 2 \end{pmatrix}", r"\begin{pmatrix}0.2\\2\end{pmatrix}"),
-    (r"1 \pm \sqrt{19}", r"1-\sqrt{19}, 1+\sqrt{19}"),
-    (r"\text{Evelyn}", "evelyn"),
-    (r"\text{(B)}", "B"),
-    ("x=5", "5"),
-    ("5", "x = 5"),
-    ("2=x", "x=2"),
-    ("90^\\circ", "90"),
-    ("4210_{5}", "4210_5"),
-    ("4210_{5}", "4210"),
-    ("p - q", "-q + p"),
-    (r"3\times 10^2", "300"),
-    ("1024", "2^{10}"),
-    ("xy", "yx"),
-    (r"10\sqrt{3}\text{ cm}", r"\sqrt{300}"),
-]
-# Known false positives of symbolic graders among them: each of these was once called equal by one.
-DIFFERENT = [
-    ("9", "10"),
-    (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
-    (r"2\,220", "222"),
-    (r"$1-\frac1{\mathrm e}$", r"$1+\frac1{\mathrm e}$"),
-    ("1, 2, 4", "1, 2, ..., 4"),
-    (r"(1,2)", r"\{1,2\}"),
-    (r"[1,2]", r"(1,2)"),
-    (r"(3,4]", r"[3,4)"),
-    ("1011_2", "1011_3"),
-    ("AB", "BA"),
-    ("50\\%", "0.6"),
-    ("7", "3 + 4"),
-    ("0", "x"),
-    ("3ab", "3"),
-    ("x^2+y^2=1", "x^2-y^2=1"),
-    (r"\text{east}", r"\text{west}"),
-    (".0000672", ".0000674"),
-    (r"\frac{1}{3}", "0.333"),
-    ("2", r"\frac{1+\sqrt{5}}{2}"),
-    ("5", "[]"),
-    ("5", "five"),
-    ("0", "__import__('os').system('touch marker') or 0"),
-]
-
-
-@pytest.mark.parametrize(("gold", "answer"), EQUAL)
-def test_equal_answers(gold, answer):
-    assert equivalent(gold, answer)[0]
-
-
-@pytest.mark.parametrize(("gold", "answer"), DIFFERENT)
-def test_different_answers(gold, answer):
-    right, detail = equivalent(gold, answer)
-    assert not right and detail
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "9^{9^9}", "9^9^9", "9**9**9", "(x+1)^{1000}", "2^{-99999}", "100000!!", "(9!)!", "3!!!", "1" * 5_000, "{" * 200 + "}" * 200, "(" * 200 + "1" + ")" * 200, "x" + "+x" * 220,
-        "|" * 300, "[" * 300, "1," * 240, "!" * 300, "2x3y" * 100, "-" * 300, "- " * 240, "x_" * 200,
-        "+" * 900 + "1x", "{" * 999, r"\frac{" * 150, r"\sqrt{" * 150 + "2" + "}" * 150, "^" * 999, "1^" * 400,
-    ],
-)  # fmt: skip
-def test_what_would_hang_is_refused_at_once(answer):
-    equivalent(r"\sqrt{2}", r"\sqrt{3}")  # loads sympy
-    started = time.process_time()
-    assert not equivalent(r"\sqrt{2} + 1", answer)[0]
-    assert time.process_time() - started < 3.0
-
-
-def test_a_gold_that_cannot_be_read_is_the_graders_fault():
-    with pytest.raises(GraderError, match="right answer is not readable"):
-        equivalent(r"\frac{", r"\sqrt{2}")
-
-
-def test_details_never_quote_the_gold():
-    for gold, answer in [
-        ("123457", "9"),
-        ("123457", "9+1"),
-        (r"\sqrt{123457}", "x"),
-        ("123457", "1..."),
-        ("123457_8", "1"),
-    ]:
-        assert "123457" not in equivalent(gold, answer)[1]
-
-
-def score(cases: list[dict], *, lenient: bool) -> tuple[float, list]:
-    """Share of verdicts that agree, with the answer extracted from each prediction; and those that do not."""
-    wrong = []
-    for case in cases:
-        answer = final_answer(prompts.parse(case["prediction"]), preset="r1", lenient=lenient)
-        answer = answer if answer is not None or lenient else case["prediction"]
-        if (bool(answer) and equivalent(case["gold"], answer)[0]) != case["expected"]:
-            wrong.append((case["gold"], case["prediction"][-80:], case["expected"]))
-    return 1 - len(wrong) / len(cases), wrong
-
-
-def test_floor_on_answers_derived_from_math500(read_cases):
-    """Measured 1.000 on these 1,038 cases (math-verify alone: about 0.9 on its like)."""
-    accuracy, wrong = score(read_cases("math_equiv_math500_dev.jsonl"), lenient=True)
-    assert accuracy >= 0.995, wrong
-
-
-def test_floor_on_real_outputs_for_gsm8k(read_cases):
-    """Measured 1.000 on these 2,634 cases."""
-    accuracy, wrong = score(read_cases("math_equiv_gsm8k_modelout_dev.jsonl"), lenient=True)
-    assert accuracy >= 0.998, wrong
-
-
-def test_every_math500_gold_equals_itself_and_is_readable(data_dir):
-    path = data_dir / "math500" / "math500.jsonl"
-    golds = [json.loads(line)["answer"] for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    assert all(equivalent(gold, gold)[0] for gold in golds)
-    assert all(not equivalent(gold, r"\sqrt{99991}")[0] for gold in golds)
+    tokens(plain(text))

@@ -78,7 +78,7 @@ def test_generated_tasks_want_the_number_itself(template, expected, level):
         (r"x</think> The answer is 5.", "r1", "5", "5"),
         (r"x</think> The answer is 5.", "r1_zero", None, "5"),
         (r"<think>\boxed{5}", "r1_zero", None, "5"),
-        (r"<think>\boxed{4}</think> hm", "r1_zero", None, None),
+        (r"<think>\boxed{4}</think> hm, no", "r1_zero", None, None),
         ("We get 3 + 2 = 5", "r1_zero", None, "5"),
         ("It is 3.\n#### 5\nso 7", "r1_zero", None, "5"),
         ("She has 1,234.5 dollars.", "r1_zero", None, "1,234.5"),
