@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 INTERRUPTED = 130
 
@@ -63,6 +63,9 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _new(
         "r1-bench",
@@ -88,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_grade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_grade(commands: _Commands) -> None:
     grade = _add(
         commands,
         "grade",
@@ -126,7 +129,7 @@ def _add_grade(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     grade.set_defaults(module="benchmarks.grade")
 
 
-def _add_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plugins(commands: _Commands) -> None:
     what = "list, check and begin environments"
     plugins = commands.add_parser("plugins", help=what, **_texts(f"{what[0].upper()}{what[1:]}.", ""))
     actions = plugins.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
@@ -180,9 +183,7 @@ def _add_plugins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     new.set_defaults(module="benchmarks.plugins", action="new")
 
 
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str, epilog: str
-) -> argparse.ArgumentParser:
+def _add(commands: _Commands, name: str, what: str, epilog: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=what, **_texts(f"{what[0].upper()}{what[1:]}.", epilog))
     parser.add_argument("--json", action="store_true", help="print one JSON document on one line")
     return parser

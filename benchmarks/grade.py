@@ -102,12 +102,12 @@ class LanguageCases(_Cases):
 
     def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
         """The language that is found, or the target's share as a text."""
-        from r1env.grading import language
+        from r1env.grading.language import consistency, identify
 
         if "lang" in case:
-            found = language.identify(text, LANGUAGES)
+            found = identify(text, LANGUAGES)
             return ("correct" if found == case["lang"] else "wrong"), found, "by its words"
-        share = language.consistency(text, case["target"], LANGUAGES)
+        share = consistency(text, case["target"], LANGUAGES)
         if share is None:
             return "unscorable", None, "the text holds no words"
         return "wrong", repr(float(share)), "share of the words in the target language"
@@ -120,7 +120,7 @@ class LanguageCases(_Cases):
 
 # Not by r1env.register: these are no environments to train on, and no list should show them.
 for _id, _class in ((MATH_ID, MathCases), (LANGUAGE_ID, LanguageCases)):
-    gym.register(id=_id, entry_point=_class)
+    gym.register(id=_id, entry_point=_class)  # type: ignore[arg-type]
 
 
 def run(given: argparse.Namespace) -> Report:

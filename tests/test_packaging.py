@@ -26,7 +26,13 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_packages_yaml_and_templates_but_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for expected in ("conf/grpo.yaml", "conf/env/math.yaml", "agents/report.html", "r1env/envs/math.py"):
+    for expected in (
+        "conf/grpo.yaml",
+        "conf/env/math.yaml",
+        "agents/report.html",
+        "r1env/envs/math.py",
+        "benchmarks/skeleton/env.py.in",
+    ):
         assert expected in names
     assert not [n for n in names if n.startswith(("tests/", "docs/", ".ci/"))]
 
