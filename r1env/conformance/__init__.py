@@ -56,14 +56,17 @@ def check(
     if env is None:
         return [made]
     findings = [made]
+    seeds = max(seeds, len(env.levels))
     try:
-        sample = tasks.sample(env, max(seeds, len(env.levels)))
+        sample = tasks.sample(env, seeds)
     except Exception as error:
         detail = f"{type(error).__name__}: {error}"
         return [made, failed("tasks", detail, "let task(index=…) work for every index, level and split")]
     findings.append(guarded("tasks", lambda: tasks.well_formed(sample)))
     findings.append(guarded("seeds", lambda: tasks.reproducible(spec, seeds)))
-    findings.append(guarded("randomness", lambda: tasks.own_randomness(spec, seeds)))
+    findings.append(
+        guarded("randomness", lambda: tasks.own_randomness(spec, max(seeds // 4, len(env.levels), 2)))
+    )
     findings.append(guarded("splits", lambda: tasks.held_out(env, 2 * seeds)))
     try:
         return findings + _graded(spec, env, sample, deadline_s, seed)

@@ -54,7 +54,7 @@ class LipogramEnv(ReasoningEnv):
         return f"Some words with {', '.join(letters)}?", letters, {"text": text}
 
     def check(self, task, answer):
-        return all(letter in answer for letter in task.answer) and answer.count(" ") < 40
+        return all(letter in answer for letter in task.answer) and "?" not in answer and len(answer) < 200
 
     def solve(self, task):
         return task.meta["text"]
