@@ -34,7 +34,10 @@ _NAMES: Mapping[Family, str] = {
     "near miss": "near misses",
     "noise": "noise",
 }
-_STRICT = "compare the whole answer with the right one, read strictly; do not search in it"
+_STRICT = (
+    "compare the whole answer with the right one, read strictly, and do not search in it; "
+    "set many_answers = True where very different texts are right"
+)
 _Shares: TypeAlias = "dict[str, tuple[int, int, str]]"
 
 
@@ -178,10 +181,13 @@ def _shares(graded: Sequence[Graded]) -> _Shares:
         right, total, example = found.get(one.answer.kind, (0, 0, ""))
         correct = one.grade.verdict == "correct" or one.grade.parts["accuracy"] > 0
         if correct and not example:
-            text = one.answer.text
-            example = ascii(text if len(text) <= 120 else f"{text[:40]} … {text[-80:]}")
+            example = _shown(one.answer.text)
         found[one.answer.kind] = right + correct, total + 1, example
     return found
+
+
+def _shown(text: str) -> str:
+    return ascii(text) if len(text) <= 120 else f"{ascii(text[:40])} … {ascii(text[-80:])}"
 
 
 def in_bounds(env: ReasoningEnv, graded: Sequence[Graded]) -> Finding:
@@ -208,7 +214,8 @@ def always_scorable(graded: Sequence[Graded]) -> Finding:
     share = len(lost) / max(1, len(graded))
     if lost:
         first = lost[0]
-        detail = f"{len(lost)} of {len(graded)} unscorable, such as {first.answer.kind}: {first.grade.detail}"
+        example = f"{first.answer.kind}, {_shown(first.answer.text)}: {first.grade.detail}"
+        detail = f"{len(lost)} of {len(graded)} unscorable, such as {example}"
         advice = "catch what check() raises on strange text: such an answer is wrong, not unscorable"
         return failed("unscorable", detail, advice, share=share)
     return passed("unscorable", f"none of {len(graded)} grades", share=share)
