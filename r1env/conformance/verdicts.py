@@ -187,7 +187,7 @@ def _shares(graded: Sequence[Graded]) -> _Shares:
 
 
 def _shown(text: str) -> str:
-    return ascii(text) if len(text) <= 120 else f"{ascii(text[:40])} … {ascii(text[-80:])}"
+    return ascii(text) if len(text) <= 120 else f"{text[:40]!a} … {text[-80:]!a}"
 
 
 def in_bounds(env: ReasoningEnv, graded: Sequence[Graded]) -> Finding:

@@ -60,6 +60,13 @@ class LipogramEnv(ReasoningEnv):
         return task.meta["text"]
 
 
+class UnsolvedEnv(SumEnv):
+    """Nobody knows its answers in advance."""
+
+    def solve(self, task):
+        return None
+
+
 class SubstringEnv(SumEnv):
     def check(self, task, answer):
         return task.answer in answer

@@ -104,3 +104,24 @@ def test_a_closed_pipe_is_no_traceback():
 def test_plain_tables_are_aligned_and_one_line_a_row(capsys):
     output.table(("a", "long column"), [("x\ny", 1), ("three", None)])
     assert capsys.readouterr().out == "a      long column\nx\\ny   1\nthree\n"
+
+
+def test_a_terminal_gets_rules_and_no_markup_is_read_into_cells(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.table(("check", "seen"), [("FAIL", "[bold]odd[/bold]")])
+    out = capsys.readouterr().out
+    assert "[bold]odd[/bold]" in out and len(out.splitlines()) > 3
+
+
+def test_progress_is_told_now_and_then(capsys, monkeypatch):
+    import time
+
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    progress = output.Progress("graded", 100)
+    for done in range(0, 100, 10):
+        now[0] += 2.0
+        progress.at(done)
+    progress.close()
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines() == ["graded 40 of 100, 4 a second", "graded 90 of 100, 4 a second"]

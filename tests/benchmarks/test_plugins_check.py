@@ -41,6 +41,12 @@ def test_several_right_answers_are_no_cheat(name):
     assert not failures(f"cheatable_envs:cheat/{name}-v0", seeds=16)
 
 
+def test_an_environment_without_answers_says_so():
+    found = {f.name: f for f in conformance.check("cheatable_envs:cheat/Unsolved-v0", seeds=4)}
+    assert all(finding.ok for finding in found.values())
+    assert "no right answers" in found["oracle"].detail
+
+
 @pytest.mark.parametrize(
     ("name", "check", "words"),
     [
