@@ -89,6 +89,9 @@ class ReasoningEnv(gym.Env[str, str]):
     """Named difficulty levels, the default first; empty where there is just one."""
     extra_parts: ClassVar[tuple[str, ...]] = ()
     """Reward parts that `measure` adds to those of `r1env.rewards`; they weigh nothing unless told."""
+    many_answers: ClassVar[bool] = False
+    """Whether a task has many right answers that differ in what they say, as a text to be written has;
+    `r1env.conformance` then allows for answers that are right by chance."""
     test_share: ClassVar[float] = 0.2
     """Share of a generator's tasks, by content hash, that is held out."""
 

@@ -45,6 +45,18 @@ def test_packages_import_without_heavy_ones(package):
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["grade", "--help"], ["plugins", "list"], ["doctor"]])
+def test_r1_bench_loads_nothing_heavy(arguments):
+    code = (
+        "import sys; from benchmarks.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
 def test_top_level_is_fixed():
     assert {file.parts[0] for file in tracked()} <= TOP_LEVEL
 

@@ -26,9 +26,17 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_holds_packages_yaml_and_templates_but_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for expected in ("conf/grpo.yaml", "conf/env/math.yaml", "agents/report.html", "r1env/envs/math.py"):
+    for expected in (
+        "conf/grpo.yaml",
+        "conf/env/math.yaml",
+        "agents/report.html",
+        "r1env/envs/math.py",
+        "benchmarks/skeleton/env.py.in",
+    ):
         assert expected in names
     assert not [n for n in names if n.startswith(("tests/", "docs/", ".ci/"))]
+    (entry_points,) = [n for n in names if n.endswith("/entry_points.txt")]
+    assert "r1-bench = benchmarks.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
 
 
 def test_the_wheel_works_from_another_directory(wheel, tmp_path):
@@ -57,6 +65,8 @@ def test_the_wheel_works_from_another_directory(wheel, tmp_path):
 
     done = run("agents.grpo", "--cfg", "job", "seed=3")
     assert done.returncode == 0 and "id: r1env/Math-v0" in done.stdout, done.stderr
+    done = run("benchmarks.cli", "plugins", "new", "acme-riddles")
+    assert done.returncode == 0 and (tmp_path / "acme-riddles/pyproject.toml").exists(), done.stderr
     where = f"import sys; sys.path += {borrowed!r}; import r1env, conf, agents.report as r; print(r1env.__file__, conf.__file__, r.__file__); print(r1env.registered_ids())"
     done = subprocess.run(
         [str(python), "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True

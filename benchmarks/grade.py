@@ -1,0 +1,272 @@
+"""`r1-bench grade`: what a grader says on labelled cases, beside what the labels say.
+
+The grading runs through `r1env.GradingPool`, in the same killable processes as in training. For that the two
+graders are put into small environments here, which a worker makes by "benchmarks.grade:ID".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from benchmarks import output
+from benchmarks.cases import LANGUAGES, Case, Subject, read
+from benchmarks.output import Report
+from r1env.env import ReasoningEnv, response_text
+from r1env.errors import GraderError, MissingDependency, RunError
+from r1env.pool import GradingPool
+from r1env.registry import EnvSpec
+from r1env.types import Grade, Task, Transcript, Verdict
+
+MATH_ID, LANGUAGE_ID = "r1bench/MathCases-v0", "r1bench/LanguageCases-v0"
+SHOWN_WRONG = 10
+_CHUNK = 500
+_MAX_WORKERS = 4
+_SHOWN_CHARS = 60
+
+
+def grade_math(gold: str, prediction: str) -> tuple[bool, str | None, str]:
+    """Whether a model's output is right, the answer that was read from it, and one line of why.
+
+    Raises:
+        GraderError: the gold answer cannot be read.
+    """
+    from r1env.grading.extract import final_answer
+    from r1env.grading.math import equivalent
+    from r1env.prompts import parse
+
+    answer = final_answer(parse(prediction), preset="r1", lenient=True)
+    if answer is None:
+        return False, None, "no final answer in the response"
+    right, why = equivalent(gold, answer)
+    return right, answer, why
+
+
+class _Cases(ReasoningEnv):
+    """An environment without tasks of its own: it only grades."""
+
+    def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
+        """Verdict, what was read, and why."""
+        raise NotImplementedError
+
+    def grade(self, task: Task, transcript: Transcript) -> Grade:
+        """See `ReasoningEnv.grade`; a case's label is not in the task."""
+        started = time.perf_counter()
+        text = response_text(transcript)
+        verdict: Verdict
+        try:
+            verdict, extracted, detail = self.judge(task.answer, text)
+        except MissingDependency:
+            raise
+        except GraderError as error:
+            verdict, extracted, detail = "unscorable", None, str(error)
+        except Exception as error:  # a grader that raises is what this command is to find
+            verdict, extracted = "unscorable", None
+            detail = f"the grader failed with {type(error).__name__}: {error}"
+        return Grade(
+            reward=float(verdict == "correct"),
+            parts={"accuracy": float(verdict == "correct")},
+            verdict=verdict,
+            extracted=extracted,
+            detail=detail,
+            seconds=time.perf_counter() - started,
+            grader_version=self.grader_version,
+        )
+
+
+class MathCases(_Cases):
+    """Whole outputs against gold answers. `Task.answer` is `{"gold": text}`."""
+
+    def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
+        """What `grade_math` says."""
+        right, answer, why = grade_math(case["gold"], text)
+        if answer is None:
+            return "no_answer", None, why
+        return ("correct" if right else "wrong"), answer, why
+
+    def warm_up(self) -> None:
+        """Loads the symbolic grader."""
+        grade_math(r"\sqrt{2}", r"\boxed{\frac{2}{\sqrt{2}}}")
+
+
+class LanguageCases(_Cases):
+    """Texts and their language, or its share. `Task.answer` is `{"lang": code}` or `{"target": code}`."""
+
+    def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
+        """The language that is found, or the target's share as a text."""
+        from r1env.grading.language import consistency, identify
+
+        if "lang" in case:
+            found = identify(text, LANGUAGES)
+            return ("correct" if found == case["lang"] else "wrong"), found, "by its words"
+        share = consistency(text, case["target"], LANGUAGES)
+        if share is None:
+            return "unscorable", None, "the text holds no words"
+        return "wrong", repr(float(share)), "share of the words in the target language"
+
+    def warm_up(self) -> None:
+        """Loads the language models."""
+        self.judge({"lang": "en"}, "This is a sentence.")
+        self.judge({"target": "en"}, "This is a sentence.")
+
+
+# Not by r1env.register: these are no environments to train on, and no list should show them.
+for _id, _class in ((MATH_ID, MathCases), (LANGUAGE_ID, LanguageCases)):
+    gym.register(id=_id, entry_point=_class)  # type: ignore[arg-type]
+
+
+def run(given: argparse.Namespace) -> Report:
+    """The command.
+
+    Raises:
+        DataError: the file, or a line of it, is not what it should be.
+        GraderError: a grading worker cannot start.
+        RunError: the file of `--wrong` cannot be written.
+    """
+    cases = read(Path(given.file), given.subject, kinds=given.kind, no_policy=given.no_policy)
+    workers = min(_MAX_WORKERS, os.cpu_count() or 1) if given.workers is None else given.workers
+    grades, seconds = grade_cases(given.subject, cases, workers=workers, deadline_s=given.deadline)
+    summary = summarise(given.subject, cases, grades, seconds)
+    wrong = _wrong(given.subject, cases, grades)
+    if given.wrong:
+        _write_wrong(Path(given.wrong), wrong)
+    return Report(document=summary, show=lambda: _show(given.subject, summary, wrong))
+
+
+def grade_cases(
+    subject: Subject, cases: Sequence[Case], *, workers: int, deadline_s: float
+) -> tuple[list[Grade], float]:
+    """Grades cases in a pool.
+
+    Args:
+        subject: Which grader.
+        cases: What to grade.
+        workers: Number of grading processes.
+        deadline_s: Seconds for one grade.
+
+    Returns:
+        The grades in order, and the wall-clock seconds from the first to the last, the start of workers left out.
+
+    Raises:
+        GraderError: a worker cannot start.
+    """
+    id = MATH_ID if subject == "math" else LANGUAGE_ID
+    items = [_item(subject, id, case.row) for case in cases]
+    progress = output.Progress("graded", len(items))
+    grades: list[Grade] = []
+    with GradingPool(EnvSpec(f"benchmarks.grade:{id}"), workers=workers, deadline_s=deadline_s) as pool:
+        pool.start()
+        started = time.perf_counter()
+        for start in range(0, len(items), _CHUNK):
+            grades += pool.grade(items[start : start + _CHUNK])
+            progress.at(len(grades))
+        seconds = time.perf_counter() - started
+    progress.close()
+    return grades, seconds
+
+
+def _item(subject: Subject, id: str, row: Mapping[str, Any]) -> tuple[Task, str]:
+    if subject == "math":
+        answer, text = {"gold": row["gold"]}, row["prediction"]
+    else:
+        key = "lang" if "lang" in row else "target"
+        answer, text = {key: row[key]}, row["text"]
+    return Task(id="", env=id, messages=(), answer=answer), text
+
+
+def summarise(
+    subject: Subject, cases: Sequence[Case], grades: Sequence[Grade], seconds: float
+) -> dict[str, Any]:
+    """The figures of DESIGN: `{n, right, accuracy, …, wrong_ids}`.
+
+    Args:
+        subject: Which grader.
+        cases: The labelled cases.
+        grades: Their grades.
+        seconds: Wall-clock seconds that the grading took.
+    """
+    pairs = list(zip(cases, grades, strict=True))
+    judged = [one for one in pairs if subject == "math" or "lang" in one[0].row]
+    wrong = [case.id for case, _ in _wrong(subject, cases, grades)]
+    right = len(judged) - len(wrong)
+    summary: dict[str, Any] = {
+        "n": len(judged),
+        "right": right,
+        "accuracy": round(right / len(judged), 6) if judged else None,
+        "false_positive": None,
+        "false_negative": None,
+        "unscorable": sum(grade.verdict == "unscorable" for grade in grades),
+        "per_s": round(len(grades) / seconds, 1),
+        "worst_s": round(max(grade.seconds for grade in grades), 4),
+        "wrong_ids": wrong,
+    }
+    if subject == "math":
+        scored = [
+            (case.row["expected"], grade.verdict) for case, grade in judged if grade.verdict != "unscorable"
+        ]
+        summary["false_positive"] = sum(v == "correct" and not expected for expected, v in scored)
+        summary["false_negative"] = sum(v != "correct" and expected for expected, v in scored)
+    else:
+        errors = [
+            abs(float(grade.extracted) - case.row["true_prop"])
+            for case, grade in pairs
+            if "true_prop" in case.row and grade.verdict != "unscorable" and grade.extracted is not None
+        ]
+        summary["mean_abs_error"] = round(math.fsum(errors) / len(errors), 6) if errors else None
+        summary["n_shares"] = len(errors)
+    return summary
+
+
+def _wrong(subject: Subject, cases: Sequence[Case], grades: Sequence[Grade]) -> list[tuple[Case, Grade]]:
+    """The cases with a verdict of their own where the grader says something else than the label, or nothing."""
+    found = []
+    for case, grade in zip(cases, grades, strict=True):
+        if subject == "language" and "lang" not in case.row:
+            continue
+        expected = case.row["expected"] if subject == "math" else True
+        if grade.verdict == "unscorable" or (grade.verdict == "correct") != expected:
+            found.append((case, grade))
+    return found
+
+
+def _write_wrong(path: Path, wrong: Sequence[tuple[Case, Grade]]) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            for case, grade in wrong:
+                found = {"verdict": grade.verdict, "extracted": grade.extracted, "detail": grade.detail}
+                file.write(json.dumps({**case.row, "id": case.id, **found}) + "\n")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; give another --wrong FILE") from error
+
+
+def _show(subject: Subject, summary: Mapping[str, Any], wrong: Sequence[tuple[Case, Grade]]) -> None:
+    known = {key: value for key, value in summary.items() if key != "wrong_ids" and value is not None}
+    output.table(("figure", "value"), list(known.items()))
+    if not wrong:
+        return
+    output.say(f"\nthe first {min(SHOWN_WRONG, len(wrong))} of {len(wrong)} wrong cases:")
+    gold, label = ("gold", "expected") if subject == "math" else ("text", "lang")
+    rows = [
+        (
+            case.id,
+            _short(case.row[gold]),
+            _short(grade.extracted or ""),
+            case.row[label],
+            grade.verdict,
+            grade.detail,
+        )
+        for case, grade in wrong[:SHOWN_WRONG]
+    ]
+    output.table(("id", gold, "read", label, "verdict", "why"), rows)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
