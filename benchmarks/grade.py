@@ -22,6 +22,7 @@ from benchmarks.cases import LANGUAGES, Case, Subject, read
 from benchmarks.output import Report
 from r1env.env import ReasoningEnv, response_text
 from r1env.errors import GraderError, MissingDependency, RunError
+from r1env.grading.math import grade_text
 from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
 from r1env.types import Grade, Task, Transcript, Verdict
@@ -31,23 +32,6 @@ SHOWN_WRONG = 10
 _CHUNK = 500
 _MAX_WORKERS = 4
 _SHOWN_CHARS = 60
-
-
-def grade_math(gold: str, prediction: str) -> tuple[bool, str | None, str]:
-    """Whether a model's output is right, the answer that was read from it, and one line of why.
-
-    Raises:
-        GraderError: the gold answer cannot be read.
-    """
-    from r1env.grading.extract import final_answer
-    from r1env.grading.math import equivalent
-    from r1env.prompts import parse
-
-    answer = final_answer(parse(prediction), preset="r1", lenient=True)
-    if answer is None:
-        return False, None, "no final answer in the response"
-    right, why = equivalent(gold, answer)
-    return right, answer, why
 
 
 class _Cases(ReasoningEnv):
@@ -86,15 +70,13 @@ class MathCases(_Cases):
     """Whole outputs against gold answers. `Task.answer` is `{"gold": text}`."""
 
     def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
-        """What `grade_math` says."""
-        right, answer, why = grade_math(case["gold"], text)
-        if answer is None:
-            return "no_answer", None, why
-        return ("correct" if right else "wrong"), answer, why
+        """What `grade_text` says."""
+        right, answer, why = grade_text(case["gold"], text)
+        return ("correct" if right else "wrong" if answer is not None else "no_answer"), answer, why
 
     def warm_up(self) -> None:
         """Loads the symbolic grader."""
-        grade_math(r"\sqrt{2}", r"\boxed{\frac{2}{\sqrt{2}}}")
+        grade_text(r"\sum_{k=1}^{n} k", r"\boxed{\frac{n(n+1)}{2}}")
 
 
 class LanguageCases(_Cases):
