@@ -19,6 +19,7 @@ BENCHMARKS = {
     "kernels": "every op of ours beside its peers, in one process call by call",
     "engine": "sampling by the native engine beside transformers and vLLM",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
+    "graders": "grading mathematics beside math-verify, equal workers",
     "model": "loading a checkpoint of 1 GB beside transformers",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""

@@ -127,7 +127,16 @@ def machine() -> str:
 def versions() -> dict[str, str]:
     """Versions of Python and of what is measured, where installed."""
     found = {"python": platform.python_version()}
-    for name in ("r1-gym", "torch", "transformers", "trl", "liger-kernel", "accelerate", "numpy"):
+    for name in (
+        "r1-gym",
+        "torch",
+        "transformers",
+        "trl",
+        "liger-kernel",
+        "accelerate",
+        "math-verify",
+        "numpy",
+    ):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
