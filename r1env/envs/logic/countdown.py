@@ -65,12 +65,12 @@ def _draw_expression(rng: np.random.Generator, numbers: list[int], symbols: str)
         i, j = (int(at) for at in rng.permutation(len(parts))[:2])
         (a, left, left_binds), (b, right, right_binds) = parts[i], parts[j]
         symbol = symbols[int(rng.integers(len(symbols)))]
-        if symbol == "-" and a <= b or symbol == "/" and a % b:
+        if (symbol == "-" and a <= b) or (symbol == "/" and a % b):
             return None
         value = {"+": a + b, "-": a - b, "*": a * b, "/": a // b}[symbol]
         binds = 1 if symbol in "+-" else 2
         left = left if left_binds >= binds else f"({left})"
-        right = right if right_binds > binds or right_binds == binds and symbol in "+*" else f"({right})"
+        right = right if right_binds > binds or (right_binds == binds and symbol in "+*") else f"({right})"
         parts = [part for at, part in enumerate(parts) if at not in (i, j)]
         parts.append((value, f"{left} {symbol} {right}", binds))
     return parts[0][0], parts[0][1]

@@ -106,13 +106,13 @@ class LogicEnv(ReasoningEnv):
         self._rows: dict[Split, list[Ingredients]] = {}
         if source == "reasoning_gym":
             for name in self.active_levels:
-                if name not in reasoning_gym.LEVELS:
-                    known = tuple(reasoning_gym.LEVELS)
-                    raise ConfigError(f"reasoning_gym has no level {name!r}{nearest(name, known)}")
+                reasoning_gym.check_level(name)
             reasoning_gym.require()
         if source in ("generated", "reasoning_gym"):
             if test_source is not None or columns is not None:
-                raise ConfigError(f"test_source and columns are for files; leave them out with source {source!r}")
+                raise ConfigError(
+                    "test_source and columns are for files; leave them out with generated puzzles"
+                )
         elif level is not None:
             raise ConfigError(f"level {level!r} is for generated puzzles; leave it out with source {source!r}")
         for name in self.columns:
@@ -159,7 +159,9 @@ class LogicEnv(ReasoningEnv):
         for number, record in enumerate(sources.read_file(Path(path).expanduser())):
             for column in self.columns.values():
                 if column not in record:
-                    raise DataError(f"{path} row {number + 1} has no column {column!r}; it has {', '.join(record)}")
+                    raise DataError(
+                        f"{path} row {number + 1} has no column {column!r}; it has {', '.join(record)}"
+                    )
             try:
                 puzzle = knights.from_row({name: record[column] for name, column in self.columns.items()})
             except ValueError as error:

@@ -27,6 +27,7 @@ ROLES = ("knight", "knave")
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _FILLER = frozenset(("is", "are", "be", "both", "all", "and", "but", "while", "whereas", "so", "then", "the"))
+_NEGATIONS = frozenset("¬~!≠?")
 
 
 def generate(rng: np.random.Generator, people: int) -> dict[str, Any]:
@@ -253,6 +254,8 @@ def score(puzzle: dict[str, Any], answer: str) -> tuple[bool, str]:
 
 def _read(answer: str, names: Sequence[str], roles: Sequence[str]) -> dict[int, bool] | str:
     """Who is said to be a knight, or why the answer cannot be read."""
+    if not _NEGATIONS.isdisjoint(answer):
+        return "the answer holds a sign of negation or doubt"
     people = {name.casefold(): person for person, name in enumerate(names)}
     knights = {form: role == 0 for role, word in enumerate(roles) for form in (word, f"{word}s", _plural(word))}
     words = [word.casefold() for word in _WORD.findall(answer)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from r1env.envs.logic import countdown, knights
-from r1env.errors import DataError, MissingDependency
+from r1env.errors import ConfigError, DataError, MissingDependency, nearest
 
 _MAX_TRIES = 20
 
@@ -31,6 +31,16 @@ def require() -> None:
         ) from error
 
 
+def check_level(level: str) -> None:
+    """Whether the package has puzzles of this level of ours.
+
+    Raises:
+        ConfigError: it does not; the message names the nearest.
+    """
+    if level not in LEVELS:
+        raise ConfigError(f"reasoning_gym has no level {level!r}{nearest(level, tuple(LEVELS))}")
+
+
 def generate(rng: np.random.Generator, level: str) -> tuple[str, str, dict[str, Any]]:
     """Draws a puzzle of a level in `LEVELS`.
 
@@ -38,10 +48,12 @@ def generate(rng: np.random.Generator, level: str) -> tuple[str, str, dict[str, 
         The question as the package words it, the kind of puzzle, and its data in our form.
 
     Raises:
+        ConfigError: another level.
         DataError: the package gave a puzzle that our own solver or scorer does not confirm.
     """
     import reasoning_gym
 
+    check_level(level)
     name, settings, kind, convert = LEVELS[level]
     for _ in range(_MAX_TRIES):
         seed = int(rng.integers(2**31))
@@ -49,7 +61,10 @@ def generate(rng: np.random.Generator, level: str) -> tuple[str, str, dict[str, 
             row = reasoning_gym.create_dataset(name, seed=seed, size=1, **settings)[0]
         except ValueError:
             continue  # countdown gives up on some seeds
-        return str(row["question"]).strip(), kind, convert(row["metadata"])
+        try:
+            return str(row["question"]).strip(), kind, convert(row["metadata"])
+        except ValueError as error:
+            raise DataError(f"reasoning_gym's {name} puzzle of seed {seed} is not usable: {error}") from error
     raise DataError(f"reasoning_gym gave no {name} puzzle for {_MAX_TRIES} seeds; try another version of it")
 
 
@@ -64,7 +79,7 @@ def _knights(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _countdown(data: Mapping[str, Any]) -> dict[str, Any]:
-    puzzle = {
+    puzzle: dict[str, Any] = {
         "numbers": [int(number) for number in data["numbers"]],
         "target": int(data["target"]),
         "use_all": True,
@@ -72,7 +87,7 @@ def _countdown(data: Mapping[str, Any]) -> dict[str, Any]:
     }
     right, why = countdown.score(puzzle, puzzle["solution"])
     if not right:
-        raise DataError(f"reasoning_gym's solution {puzzle['solution']!r} is refused: {why}; report it to them")
+        raise ValueError(f"its solution {puzzle['solution']!r} is refused: {why}")
     return puzzle
 
 

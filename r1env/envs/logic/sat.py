@@ -21,6 +21,7 @@ UNSATISFIABLE_SHARE = 0.25
 _VALUES = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
 _WORD = re.compile(r"[A-Za-z]+|[0-9]+|[^\W\d_]")
 _FILLER = frozenset(("is", "are", "and", "be", "let", "variable"))
+_NEGATIONS = frozenset("¬~!≠?")
 
 
 def generate(rng: np.random.Generator, variables: int, *, maybe_none: bool = False) -> dict[str, Any]:
@@ -37,7 +38,8 @@ def generate(rng: np.random.Generator, variables: int, *, maybe_none: bool = Fal
     hopeless = maybe_none and rng.random() < UNSATISFIABLE_SHARE
     planted = int(rng.integers(1 << variables))
     width = 2 if variables <= 4 else 3
-    enough = 0 if hopeless else max(1, (1 << variables) // (8 if variables <= 4 else 32 if variables <= 6 else 64))
+    share = 8 if variables <= 4 else 32 if variables <= 6 else 64
+    enough = 0 if hopeless else max(1, (1 << variables) // share)
     left = _everywhere(variables)
     clauses: list[list[int]] = []
     while left.bit_count() > enough:
@@ -146,6 +148,8 @@ def score(puzzle: Mapping[str, Any], answer: str) -> tuple[bool, str]:
         for clause in puzzle["clauses"]:
             nothing &= truth_table(clause, count)
         return not nothing, "no values make all clauses true" if not nothing else "there are such values"
+    if not _NEGATIONS.isdisjoint(answer):
+        return False, "the answer holds a sign of negation or doubt"
     letters = {letter.casefold(): v for v, letter in enumerate(LETTERS[:count])}
     values: dict[int, bool] = {}
     waiting: int | None = None

@@ -59,13 +59,13 @@ _LINE = re.compile(r"(?:house|number|no)?\W*([1-9])\b(.*)", re.IGNORECASE | re.D
 def generate(rng: np.random.Generator, houses: int) -> dict[str, Any]:
     """Draws a puzzle of as many attributes as houses, names among them.
 
-    True clues are added, each against a second solution that the solver has found, until there is none; then each
-    clue is dropped that is not needed.
+    To some true clues others are added, each against a second solution that the solver has found, until there is
+    none; then each clue is dropped that is not needed.
     """
     # The work is done on the puzzle whose value v lives in house v % houses; names are put on it at the end.
     pool, weights = _true_clues(houses, houses)
     order = np.argsort(rng.exponential(size=len(pool)) / weights).tolist()
-    chosen: list[int] = []
+    chosen: list[int] = order[: 2 * houses]
     others: list[list[int]] = []  # solutions that are not the one wanted
     while (other := _another(pool, chosen, houses)) is not None:
         others.append(other)
@@ -272,7 +272,7 @@ def question(puzzle: Mapping[str, Any]) -> str:
     attributes = puzzle["attributes"]
     houses = len(puzzle["solution"])
     lists = "\n".join(f"{kind}: {', '.join(sorted(values))}" for kind, values in attributes.items())
-    clues = "\n".join(f"{number}. {_tell(clue, puzzle)}" for number, clue in enumerate(puzzle["clues"], start=1))
+    clues = "\n".join(f"{at}. {_tell(clue, puzzle)}" for at, clue in enumerate(puzzle["clues"], start=1))
     return (
         f"There are {houses} houses in a row, numbered 1 to {houses} from left to right. In each lives one person, "
         f"and no two share a value of anything:\n{lists}\nClues:\n{clues}\n"
@@ -340,7 +340,7 @@ def score(puzzle: Mapping[str, Any], answer: str) -> tuple[bool, str]:
     Case, spacing, order of the values, `House 1:`, bars and bullets do not matter. Refused: a house twice or not
     at all, a value that is not there, and lines that are something else.
     """
-    wanted = {number: {_plain(value) for value in row} for number, row in enumerate(puzzle["solution"], start=1)}
+    wanted = {house: {_plain(value) for value in row} for house, row in enumerate(puzzle["solution"], start=1)}
     given: dict[int, set[str]] = {}
     for line in re.split(r"[\n;]", answer):
         text = line.strip(" \t\r|*-•`.")
