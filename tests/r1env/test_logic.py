@@ -38,7 +38,8 @@ def test_the_oracle_is_right_and_shows_its_working(level):
         assert json.loads(json.dumps(task.answer)) == task.answer
         grade = env.grade(task, env.oracle(task))
         assert (grade.verdict, grade.reward) == ("correct", 2.0), (task, env.oracle(task))
-        assert len(env.reason(task)) >= 5 and env.solve(task) not in task.messages[0]["content"]
+        assert len(env.reason(task)) >= 5
+        assert env.solve(task) == sat.NEVER or env.solve(task) not in task.messages[0]["content"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -50,7 +51,7 @@ def test_an_index_gives_the_same_task_and_another_mostly_another(level):
 
 
 @pytest.mark.parametrize(
-    ("level", "least"), [("knights_2", 4_000), ("countdown_3", 5_000), ("sudoku_4", 5_000)]
+    ("level", "least"), [("knights_2", 4_000), ("countdown_3", 3_500), ("sudoku_4", 5_000)]
 )
 def test_the_easiest_levels_have_thousands_of_short_tasks(level, least):
     env = make(level=level)

@@ -261,7 +261,7 @@ def _read(answer: str, names: Sequence[str], roles: Sequence[str]) -> dict[int, 
     words = [word.casefold() for word in _WORD.findall(answer)]
     given: dict[int, bool] = {}
     waiting: list[int] = []  # named, and not yet given a role
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         # "A" may be a name: before "knight" it is the article once somebody waits for a role.
         article = word in ("a", "an") and bool(waiting) and following in roles
         if word in knights:
