@@ -243,8 +243,9 @@ def test_the_public_puzzles_have_exactly_their_published_solutions(data_dir):
         puzzle = knights.from_row(row)
         assert knights.solutions(puzzle["statements"]) == [row["solution"]]
         assert knights.score(puzzle, row["solution_text_format"])[0]
-        wrong = row["solution_text_format"].replace("knight", "?").replace("knave", "knight", 1)
-        assert not knights.score(puzzle, wrong.replace("?", "knight"))[0]
+        first, *others = row["solution_text_format"].splitlines()
+        flipped = first.replace("knight", "?").replace("knave", "knight").replace("?", "knave")
+        assert not knights.score(puzzle, "\n".join([flipped, *others]))[0]
 
 
 def test_a_file_of_knights_and_knaves_is_a_source(data_dir):

@@ -49,23 +49,24 @@ def generate(rng: np.random.Generator, level: str) -> tuple[str, str, dict[str, 
 
     Raises:
         ConfigError: another level.
-        DataError: the package gave a puzzle that our own solver or scorer does not confirm.
+        DataError: it gave no puzzle, one after the other, that our own solver or scorer confirms.
     """
     import reasoning_gym
 
     check_level(level)
     name, settings, kind, convert = LEVELS[level]
+    reason = ""
     for _ in range(_MAX_TRIES):
         seed = int(rng.integers(2**31))
         try:
             row = reasoning_gym.create_dataset(name, seed=seed, size=1, **settings)[0]
-        except ValueError:
-            continue  # countdown gives up on some seeds
-        try:
             return str(row["question"]).strip(), kind, convert(row["metadata"])
-        except ValueError as error:
-            raise DataError(f"reasoning_gym's {name} puzzle of seed {seed} is not usable: {error}") from error
-    raise DataError(f"reasoning_gym gave no {name} puzzle for {_MAX_TRIES} seeds; try another version of it")
+        except ValueError as error:  # countdown gives up on some seeds; a puzzle may be refused by us
+            reason = str(error)
+    raise DataError(
+        f"reasoning_gym gave no usable {name} puzzle for {_MAX_TRIES} seeds, at last: {reason}; "
+        "try another version of it"
+    )
 
 
 def _knights(data: Mapping[str, Any]) -> dict[str, Any]:

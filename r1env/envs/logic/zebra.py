@@ -10,6 +10,7 @@ The solution is unique, and no clue could be left out.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -59,35 +60,39 @@ _LINE = re.compile(r"(?:house|number|no)?\W*([1-9])\b(.*)", re.IGNORECASE | re.D
 def generate(rng: np.random.Generator, houses: int) -> dict[str, Any]:
     """Draws a puzzle of as many attributes as houses, names among them.
 
-    To some true clues others are added, each against a second solution that the solver has found, until there is
-    none; then each clue is dropped that is not needed.
+    To some true clues others are added, each against another arrangement in which all hold so far, until the
+    solver finds none; then each clue is dropped that is not needed.
     """
     # The work is done on the puzzle whose value v lives in house v % houses; names are put on it at the end.
-    pool, weights = _true_clues(houses, houses)
+    pool, weights = _true_clues(houses)
     order = np.argsort(rng.exponential(size=len(pool)) / weights).tolist()
-    chosen: list[int] = order[: 2 * houses]
-    others: list[list[int]] = []  # solutions that are not the one wanted
+    chosen = order[: 2 * houses]
+    near = _near_misses(houses)
+    left = near
+    for clue in chosen:
+        left = [broken for broken in left if not broken >> clue & 1]
+    while left:
+        chosen.append(next(clue for clue in order if left[0] >> clue & 1))
+        left = [broken for broken in left if not broken >> chosen[-1] & 1]
     while (other := _another(pool, chosen, houses)) is not None:
-        others.append(other)
         chosen.append(next(clue for clue in order if not _holds(pool[clue], other)))
-    broken = [{clue for clue in chosen if not _holds(pool[clue], other)} for other in others]
+    told = sum(1 << clue for clue in chosen)
+    fails = {broken & told for broken in near}
     for clue in list(chosen):
-        if {clue} in (each & set(chosen) for each in broken):
-            continue  # without it, a solution that is known already would come back
+        if 1 << clue in fails:
+            continue  # an arrangement fails by this clue alone: without it, it would be a second solution
         rest = [kept for kept in chosen if kept != clue]
-        found = _another(pool, rest, houses)
-        if found is None:
+        if _another(pool, rest, houses) is None:
             chosen = rest
-        else:
-            broken.append({kept for kept in chosen if not _holds(pool[kept], found)})
+            fails = {broken & ~(1 << clue) for broken in fails}
     return _named(rng, [pool[clue] for clue in chosen], houses)
 
 
 @functools.cache
-def _true_clues(houses: int, attributes: int) -> tuple[list[Clue], np.ndarray]:
+def _true_clues(houses: int) -> tuple[list[Clue], np.ndarray]:
     """All clues that hold where value v lives in house v % houses, and their weights."""
     clues: list[Clue] = []
-    values = houses * attributes
+    values = houses * houses
     for v in range(values):
         for w in range(values):
             if v // houses != w // houses and v < w:
@@ -101,7 +106,35 @@ def _true_clues(houses: int, attributes: int) -> tuple[list[Clue], np.ndarray]:
     return true, np.array([_WEIGHTS[kind] / counts[kind] for kind, *_ in true])
 
 
-def _holds(clue: Clue, house_of: Sequence[int]) -> bool:
+@functools.cache
+def _near_misses(houses: int) -> list[int]:
+    """The true clues that break, as bits, in each arrangement close to the one wanted.
+
+    Close: one attribute in another order, or two houses with several attributes exchanged. Most second solutions
+    are of these kinds, so they spare the solver most of its work.
+    """
+    home = np.arange(houses * houses) % houses
+    near = []
+    for start, order in itertools.product(range(0, len(home), houses), itertools.permutations(range(houses))):
+        moved = home.copy()
+        moved[start : start + houses] = order
+        near.append(moved)
+    for one, other in itertools.combinations(range(houses), 2):
+        for attributes in range(1, 1 << houses):
+            moved = home.copy()
+            for start in (houses * at for at in range(houses) if attributes >> at & 1):
+                moved[[start + one, start + other]] = other, one
+            near.append(moved)
+    house_of = np.array([moved for moved in near if (moved != home).any()]).T  # [value, arrangement]
+    broken = [0] * house_of.shape[1]
+    for at, clue in enumerate(_true_clues(houses)[0]):
+        for arrangement in np.flatnonzero(~_holds(clue, house_of)):
+            broken[arrangement] |= 1 << at
+    return broken
+
+
+def _holds(clue: Clue, house_of: Any) -> Any:
+    """Whether a clue holds; `house_of[v]` is a house, or an array of houses for as many answers."""
     kind, v, w = clue
     if kind == "at":
         return house_of[v] == w
