@@ -8,3 +8,4 @@ from r1env.registry import register as register_env
 def register() -> None:
     """Registers the built-in environments."""
     register_env("r1env/Math-v0", "r1env.envs.math:MathEnv")
+    register_env("r1env/Multilingual-v0", "r1env.envs.multilingual:MultilingualEnv")
