@@ -53,6 +53,7 @@ _PROSE = re.compile(r"[^\W\d_]{3}")
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,40}>")
+_END = re.compile(r"\\end\{[^{}]{0,40}\}")
 _COMMAND = re.compile(r"\\[A-Za-z]+\*?|\\.|[{}]", re.DOTALL)
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 _OPERATOR = re.compile(r"[-+*/=^<>×÷·−–≤≥≈≠√∑∞±→⇒]")
@@ -198,9 +199,9 @@ def _language(
 @functools.lru_cache(maxsize=64)
 def _candidates(languages: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """The languages, by script and in order."""
-    found: dict[str, tuple[str, ...]] = {script: () for script in scripts.LANGUAGES.values()}
-    for language in sorted(set(languages)):
-        found[scripts.LANGUAGES[check_language(language)]] += (language,)
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(scripts.LANGUAGES.values(), ())
+    for language in sorted({check_language(language) for language in languages}):
+        found[scripts.LANGUAGES[language]] += (language,)
     return found
 
 
@@ -248,8 +249,8 @@ def _by_py3langid(languages: tuple[str, ...]) -> _Identify | None:
 
 def _prose(text: str) -> str:
     text = _cut(text, "```", "```", len(text)).partition("```")[0]
-    text = text.replace("\\\\", " ").replace("\\$", " ")
-    for opening, closing in (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("\\begin{", "\\end{")):
+    text = _END.sub(r"\\end{}", text.replace("\\\\", " ").replace("\\$", " "))
+    for opening, closing in (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("\\begin{", "\\end{}")):
         text = _cut(text, opening, closing, MAX_FORMULA_CHARS)
     for pattern in (_CODE, _LINK, _TAG):
         text = pattern.sub(" ", text)

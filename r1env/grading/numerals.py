@@ -39,21 +39,24 @@ _UNIT = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e'’./-
 
 MAX_UNIT_WORDS = 3
 
-_MULTIPLIERS = frozenset(
-    """hundred thousand million billion trillion dozen dozens half halves third thirds quarter quarters
-    hundert tausend million millionen milliarde milliarden dutzend halb halbe drittel viertel
-    cien cientos mil millón millones docena docenas medio media tercio tercios cuarto cuartos
-    cent cents mille million millions milliard milliards douzaine douzaines demi demie tiers quart quarts
-    сто тысяча тысячи тысяч миллион миллиона миллионов миллиард миллиарда миллиардов дюжина дюжины дюжин
-    половина половины треть трети четверть четверти
-    mia elfu laki milioni bilioni dazeni nusu theluthi robo
-    and plus minus times und plus minus mal et or oder ou y o""".split()
-)
-# Written together with what follows.
-_BEGINNINGS = tuple(
-    """শত শো হাজার লাখ লক্ষ কোটি ডজন অর্ধেক వంద వేల వేలు వెయ్యి లక్ష కోటి కోట్లు డజను డజన్ల సగం
-    สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง""".split()
-)
+_MULTIPLIERS: Mapping[str, frozenset[str]] = {
+    language: frozenset(words.split())
+    for language, words in {
+        "en": """hundred thousand million billion trillion dozen dozens half halves third thirds quarter quarters and
+            plus minus times or""",
+        "de": """hundert tausend million millionen milliarde milliarden dutzend halb halbe drittel viertel und mal
+            oder""",
+        "es": """cien cientos mil millón millones docena docenas medio media tercio tercios cuarto cuartos y más menos
+            por o""",
+        "fr": """cent cents mille million millions milliard milliards douzaine douzaines demi demie tiers quart quarts
+            et moins fois ou""",
+        "ru": """сто тысяча тысячи тысяч миллион миллиона миллионов миллиард миллиарда миллиардов дюжина дюжины дюжин
+            половина половины треть трети четверть четверти и плюс минус или""",
+        "sw": "mia elfu laki milioni bilioni dazeni nusu theluthi robo na au mara",
+    }.items()
+}
+_JOINED = "শত শো হাজার লাখ লক্ষ কোটি ডজন অর্ধেক వంద వేల వేలు వెయ్యి లక్ష కోటి కోట్లు డజను డజన్ల సగం สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง"
+_BEGINNINGS = tuple(_JOINED.split())  # in these scripts what is counted may follow without a space
 _HAN_MULTIPLIERS = frozenset("十百千万萬億亿兆半割分倍打点點")
 
 
@@ -130,11 +133,11 @@ def read_numeral(text: str, language: str) -> Fraction | None:
         return None
     text = _plain(text)
     convention = CONVENTIONS.get(language, ENGLISH)
-    if language in ("ja", "zh") and (found := _HAN_NUMERAL.fullmatch(text)) and _is_unit(found[3].strip()):
+    if language in ("ja", "zh") and (found := _HAN_NUMERAL.fullmatch(text)) and _is_unit(found[3].strip(), language):
         value = _han(found[2])
         return None if value is None else -value if found[1] == "-" else value
     match = _PARTS.fullmatch(text)
-    if match is None or not _is_unit(match[3]):
+    if match is None or not _is_unit(match[3], language):
         return None
     sign, digits, _ = match.groups()
     value = convention.read(digits)
@@ -160,13 +163,15 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).rstrip(".。।")
 
 
-def _is_unit(text: str) -> bool:
-    words = text.split()
+def _is_unit(text: str, language: str) -> bool:
+    words = text.lower().split()
     if len(words) > MAX_UNIT_WORDS or text[:1] in _HAN_MULTIPLIERS:
         return False
-    if any(word.lower().rstrip(".") in _MULTIPLIERS or word.startswith(_BEGINNINGS) for word in words):
-        return False
-    return all(_UNIT.fullmatch(word) for word in words)
+    multipliers = _MULTIPLIERS["en"] | _MULTIPLIERS.get(language, frozenset())
+    return not any(
+        word.rstrip(".") in multipliers or word.startswith(_BEGINNINGS) or not _UNIT.fullmatch(word)
+        for word in words
+    )
 
 
 _HAN_DIGITS = {**{c: n for n, c in enumerate("零一二三四五六七八九")}, "〇": 0, "两": 2}

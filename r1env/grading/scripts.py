@@ -34,8 +34,9 @@ _RANGES: Mapping[str, Sequence[tuple[int, int]]] = {
 
 _ONE_BY_ONE = ("kana", "han")
 
+_LATIN = "cs da de en es fi fr hu id it nl no pl pt ro sv sw tr vi"
 LANGUAGES: Mapping[str, str] = {
-    **dict.fromkeys("cs da de en es fi fr hu id it nl no pl pt ro sv sw tr vi".split(), "latin"),
+    **dict.fromkeys(_LATIN.split(), "latin"),
     **dict.fromkeys(("bg", "ru", "uk"), "cyrillic"),
     **dict.fromkeys(("ar", "fa", "ur"), "arabic"),
     **dict.fromkeys(("hi", "mr", "ne"), "devanagari"),
