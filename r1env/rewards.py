@@ -94,9 +94,7 @@ class RewardConfig:
         return math.fsum(max(weight, 0.0) for weight in self.weights.values())
 
 
-def measure(
-    parsed: Parsed, verdict: Verdict, preset: Preset, language: str | None = None
-) -> dict[str, float]:
+def measure(parsed: Parsed, verdict: Verdict, preset: Preset, language: str | None = None) -> dict[str, float]:
     """The raw parts of a response, before weighting.
 
     Args:

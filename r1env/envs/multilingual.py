@@ -290,7 +290,9 @@ def _tsv(path: Path) -> list[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); give a directory with mgsm_<language>.tsv") from error
+        raise DataError(
+            f"{path} cannot be read ({error}); give a directory with mgsm_<language>.tsv"
+        ) from error
     pairs = []
     for number, line in enumerate(lines, start=1):
         question, tab, answer = line.rpartition("\t")

@@ -182,9 +182,7 @@ def _words(pieces: Sequence[_Piece]) -> int:
     return sum(piece[1] for piece in pieces)
 
 
-def _language(
-    script: str, pieces: Sequence[_Piece], candidates: Mapping[str, tuple[str, ...]]
-) -> str | None:
+def _language(script: str, pieces: Sequence[_Piece], candidates: Mapping[str, tuple[str, ...]]) -> str | None:
     among = candidates.get(script, ())
     if script == "han":
         # Chinese is written without kana, a Japanese sentence hardly ever.

@@ -55,7 +55,9 @@ _MULTIPLIERS: Mapping[str, frozenset[str]] = {
         "sw": "mia elfu laki milioni bilioni dazeni nusu theluthi robo na au mara",
     }.items()
 }
-_JOINED = "শত শো হাজার লাখ লক্ষ কোটি ডজন অর্ধেক వంద వేల వేలు వెయ్యి లక్ష కోటి కోట్లు డజను డజన్ల సగం สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง"
+_JOINED = (
+    "শত শো হাজার লাখ লক্ষ কোটি ডজন অর্ধেক వంద వేల వేలు వెయ్యి లక్ష కోటి కోట్లు డజను డజన్ల సగం สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง"
+)
 _BEGINNINGS = tuple(_JOINED.split())  # in these scripts what is counted may follow without a space
 _HAN_MULTIPLIERS = frozenset("十百千万萬億亿兆半割分倍打点點")
 
@@ -133,7 +135,11 @@ def read_numeral(text: str, language: str) -> Fraction | None:
         return None
     text = _plain(text)
     convention = CONVENTIONS.get(language, ENGLISH)
-    if language in ("ja", "zh") and (found := _HAN_NUMERAL.fullmatch(text)) and _is_unit(found[3].strip(), language):
+    if (
+        language in ("ja", "zh")
+        and (found := _HAN_NUMERAL.fullmatch(text))
+        and _is_unit(found[3].strip(), language)
+    ):
         value = _han(found[2])
         return None if value is None else -value if found[1] == "-" else value
     match = _PARTS.fullmatch(text)
@@ -165,7 +171,7 @@ def _plain(text: str) -> str:
 
 def _is_unit(text: str, language: str) -> bool:
     words = text.lower().split()
-    if len(words) > MAX_UNIT_WORDS or text[:1] in _HAN_MULTIPLIERS:
+    if len(words) > MAX_UNIT_WORDS or text[:1] in _HAN_MULTIPLIERS or any(c.isdecimal() for c in text):
         return False
     multipliers = _MULTIPLIERS["en"] | _MULTIPLIERS.get(language, frozenset())
     return not any(
