@@ -143,11 +143,12 @@ _Piece = tuple[str, int, int]
 
 
 def _pieces(text: str) -> Iterator[tuple[str, _Piece]]:
-    found = sentences(unicodedata.normalize("NFC", text))
+    found = sentences(text)
     if len(found) > MAX_SENTENCES:
         found = [found[number * len(found) // MAX_SENTENCES] for number in range(MAX_SENTENCES)]
     for sentence in found:
-        yield from _by_script(_without_formulae(sentence))
+        # Sentence by sentence: the time for normalising grows with the square of a run of combining marks.
+        yield from _by_script(_without_formulae(unicodedata.normalize("NFC", sentence)))
 
 
 def _by_script(sentence: str) -> Iterator[tuple[str, _Piece]]:
