@@ -41,6 +41,7 @@ class RewardConfig:
 
     preset: str = "r1_zero"
     weights: dict[str, float] = field(default_factory=dict)
+    language: str | None = None
 
 
 @dataclass
@@ -77,7 +78,9 @@ class EnvConfig:
             "level": self.level,
             "extraction": self.extraction,
         }
-        reward = {"preset": self.reward.preset, "weights": dict(self.reward.weights)}
+        reward: dict[str, Any] = {"preset": self.reward.preset, "weights": dict(self.reward.weights)}
+        if self.reward.language is not None:
+            reward["language"] = self.reward.language
         return {**{k: v for k, v in given.items() if v is not None}, "reward": reward, **self.args}
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from r1env import prompts, rewards
 from r1env.errors import ConfigError, EnvError, GraderError, MissingDependency, nearest
 from r1env.grading.extract import final_answer
+from r1env.grading.language import load as load_identifier
 from r1env.rewards import RewardConfig
 from r1env.spaces import TextSpace
 from r1env.types import VERDICTS, Grade, Message, Task, Transcript, Verdict, task_id
@@ -63,7 +64,7 @@ class ReasoningEnv(gym.Env[str, str]):
     The policy's whole response as text, tags included.
 
     ## Rewards
-    The weighted sum of the parts in `r1env.rewards`: accuracy, format, tags.
+    The weighted sum of the parts in `r1env.rewards`: accuracy, format, tags, language.
 
     ## Episode end
     After one step.
@@ -150,8 +151,14 @@ class ReasoningEnv(gym.Env[str, str]):
         """The working that leads to the answer, for worked examples (`oracle`)."""
         return "This answer comes with the task."
 
+    def language(self, task: Task) -> str | None:
+        """The language that the reasoning is to be in, as an ISO 639-1 code; None where any will do."""
+        return self.reward_config.language
+
     def warm_up(self) -> None:
         """Loads what grading needs. A grading worker calls it before any deadline runs."""
+        if self.reward_config.language is not None:
+            load_identifier(self.reward_config.language)
 
     # Tasks.
 
@@ -318,7 +325,7 @@ class ReasoningEnv(gym.Env[str, str]):
         """The grade of a response whose verdict is settled: measures and weighs its parts."""
         parsed = prompts.parse(response_text(transcript))
         parts = {
-            **rewards.measure(parsed, verdict, self.reward_config.preset),
+            **rewards.measure(parsed, verdict, self.reward_config.preset, self.language(task)),
             **self.measure(task, parsed),
         }
         scorable = verdict != "unscorable"

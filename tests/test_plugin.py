@@ -65,7 +65,7 @@ def test_it_trains(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["step"] == 12 and set(rows[-1]["parts"]) == {"accuracy", "format", "tags"}
+    assert rows[-1]["step"] == 12 and set(rows[-1]["parts"]) == {"accuracy", "format", "tags", "language"}
     rollout = json.loads((tmp_path / "run" / "rollouts.jsonl").read_text().splitlines()[0])
     assert rollout["prompt"].startswith("Is the number of ones in")
 

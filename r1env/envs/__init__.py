@@ -9,3 +9,4 @@ def register() -> None:
     """Registers the built-in environments."""
     register_env("r1env/Math-v0", "r1env.envs.math:MathEnv")
     register_env("r1env/Logic-v0", "r1env.envs.logic.env:LogicEnv")
+    register_env("r1env/Multilingual-v0", "r1env.envs.multilingual:MultilingualEnv")

@@ -162,6 +162,7 @@ class MathEnv(ReasoningEnv):
 
     def warm_up(self) -> None:
         """Loads the symbolic grader, for datasets only: generated tasks never need it."""
+        super().warm_up()
         if not self.generated:
             equivalent(r"\sqrt{2}", r"\frac{2}{\sqrt{2}}")
             equivalent(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}")  # loads sympy

@@ -13,7 +13,10 @@ from r1env.rewards import DEFAULT_WEIGHTS, PARTS, PRESETS, RewardConfig, compose
 
 def test_defaults_weigh_accuracy_and_format_alike():
     config = RewardConfig()
-    assert (config.preset, config.weights) == ("r1_zero", {"accuracy": 1.0, "format": 1.0, "tags": 0.0})
+    assert (config.preset, config.weights) == (
+        "r1_zero",
+        {"accuracy": 1.0, "format": 1.0, "tags": 0.0, "language": 0.0},
+    )
     assert config.max_reward == 2.0
 
 
@@ -60,7 +63,7 @@ def test_worked_example_of_the_language_weight():
 )
 def test_parts(response, preset, format_part, tags):
     parts = measure(parse(response), "correct", preset)
-    assert parts == {"accuracy": 1.0, "format": format_part, "tags": tags}
+    assert parts == {"accuracy": 1.0, "format": format_part, "tags": tags, "language": 1.0}
     assert set(parts) == set(PARTS)
 
 
