@@ -20,6 +20,7 @@ BENCHMARKS = {
     "engine": "sampling by the native engine beside transformers and vLLM",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "model": "loading a checkpoint of 1 GB beside transformers",
+    "vector": "a step of 64 environments with a slow grader beside Gymnasium's vectors",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""
 OF_KERNELS = ("threads", "only", "plot", "tiny")

@@ -299,12 +299,17 @@ def test_a_worker_may_not_take_more_than_its_memory():
 
 def test_workers_are_recycled_between_grades_and_nothing_is_lost():
     env = MATH.make()
-    items = [(task, env.oracle(task)) for task in (env.task(index=index) for index in range(3_000))]
+    items = [(task, env.oracle(task)) for task in (env.task(index=index) for index in range(600))]
+    pids = set()
     with GradingPool(MATH, recycle_after=200) as pool:
-        assert [grade.verdict for grade in pool.grade(items)] == ["correct"] * 3_000
-        assert wait_until(lambda: len(pool.worker_pids) <= 3, 10)
+        rounds = 0
+        while pool.stats.recycled < 4 and rounds < 200:
+            assert [grade.verdict for grade in pool.grade(items)] == ["correct"] * 600
+            pids.update(pool.worker_pids)
+            assert len(pool.worker_pids) <= 3
+            rounds += 1
         stats = pool.stats
-        assert stats.recycled >= 1 and stats.restarts == 0 and stats.graded == 3_000
+    assert stats.recycled >= 4 and stats.restarts == 0 and stats.graded == 600 * rounds and len(pids) >= 6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's growth is read on Linux only")

@@ -41,6 +41,10 @@ def same(ours, theirs):
         assert set(ours) == set(theirs)
         for name in ours:
             same(ours[name], theirs[name])
+    elif isinstance(ours, tuple):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            same(one, other)
     elif isinstance(ours, np.ndarray):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         assert ours.tolist() == theirs.tolist()
