@@ -174,17 +174,16 @@ class Dispatcher:
 
     def _is_worn(self, child: Child) -> bool:
         told = self._settings
-        return child.spoiled or child.graded >= told.recycle_after or child.grown_mb > told.recycle_mb
+        return child.graded >= told.recycle_after or child.grown_mb > told.recycle_mb
 
     def _hand_out(self) -> None:
         spare = sum(child.ready for child in self.children) - self._settings.workers
         for child in list(self.children):
             if child.batch or not child.ready:
                 continue
-            if child.spoiled or (spare > 0 and self._is_worn(child)):
+            if spare > 0 and self._is_worn(child):
                 spare -= 1
-                self._tally.recycled += 1
-                self._drop(child)
+                self._recycle(child)
             elif self._waiting and (batch := self._next_batch()):
                 child.give(batch)
                 self._push(child)
@@ -221,29 +220,40 @@ class Dispatcher:
                 self._killed_starts = 0
                 if (taken := child.take(message)) is not None:
                     self._settle(*taken)
+                if child.spoiled:
+                    self._recycle(child)
+                    return
 
     def _on_late(self, child: Child) -> None:
+        busy_s = self._drop(child)
         if not child.ready:
             raise child.start_failure(f"was not ready within {START_TIMEOUT_S:.0f} s")
-        self._blame(child, self._drop(child))
+        self._tally.restarts += 1
+        self._blame(child, busy_s)
 
     def _on_death(self, child: Child) -> None:
         busy_s = self._drop(child)
         if not child.ready:
             self._killed_starts += 1
-            if child.exit_code is None or child.exit_code >= 0 or self._killed_starts == MOST_KILLED_STARTS:
+            killed = child.exit_code is not None and child.exit_code < 0
+            if not killed or self._killed_starts == MOST_KILLED_STARTS:
                 raise child.start_failure("could not start")
-            self._tally.restarts += 1
-        elif child.exit_code == -signal.SIGALRM and child.batch:
+        self._tally.restarts += 1
+        if child.batch and child.exit_code == -signal.SIGALRM:
             self._blame(child, busy_s)  # late by its own clock: this process had no processor to see it
-        else:
-            if child.batch:
-                self._retry(child.batch.popleft(), child, "the grading worker died on this answer, twice")
-            self._replace(child)
+        elif child.batch:
+            job = self._take_back(child)
+            self._retry(job, child, "the grading worker died on this answer, twice")
+
+    def _recycle(self, child: Child) -> None:
+        """Ends a worn or spoiled child between two grades."""
+        self._drop(child)
+        self._tally.recycled += 1
+        self._waiting.extendleft(reversed(child.batch))
 
     def _blame(self, child: Child, busy_s: float) -> None:
         """A verdict on the answer that a stopped child was late with, or another try."""
-        job = child.batch.popleft()
+        job = self._take_back(child)
         limit = job.deadline_s
         self._tally.deadline_hits += 1
         if busy_s >= _CPU_SHARE_OF_FAULT * limit:
@@ -251,7 +261,13 @@ class Dispatcher:
             self._decide(job, child, "wrong", detail)
         else:
             self._retry(job, child, f"no grade within {limit:g} s, twice, with hardly any CPU time used")
-        self._replace(child)
+
+    def _take_back(self, child: Child) -> Job:
+        """The job that a stopped child had in work; what it had not begun goes back to the queue's front."""
+        job = child.batch.popleft()
+        self._waiting.extendleft(reversed(child.batch))
+        child.batch.clear()
+        return job
 
     def _retry(self, job: Job, child: Child, detail: str) -> None:
         if job.retried:
@@ -260,21 +276,23 @@ class Dispatcher:
             job.retried = True
             self._waiting.appendleft(job)
 
-    def _replace(self, child: Child) -> None:
-        """What a dropped child had not begun goes back to the queue's front; the next turn starts another child."""
-        self._tally.restarts += 1
-        self._waiting.extendleft(reversed(child.batch))
-        child.batch.clear()
-
     def _decide(self, job: Job, child: Child, verdict: Verdict, detail: str) -> None:
         """A grade that no child gave: the parts that need no grader are still measured."""
         took_s = time.monotonic() - child.since
-        if self._env is None:
-            self._env = self._settings.spec.make()
-        grade = self._env.grade_as(
-            verdict, job.task, job.transcript, extracted=None, detail=detail, seconds=took_s
-        )
-        self._settle(job, grade, took_s)
+        try:
+            if self._env is None:
+                self._env = self._settings.spec.make()
+            grade = self._env.grade_as(
+                verdict, job.task, job.transcript, extracted=None, detail=detail, seconds=took_s
+            )
+        except Exception as error:  # an author's `measure` that fails here, too
+            self._tally.leave()
+            job.sink.deliver(
+                job.index,
+                GraderError(f"{detail}; nor can it be measured here: {type(error).__name__}: {error}"),
+            )
+        else:
+            self._settle(job, grade, took_s)
 
     def _settle(self, job: Job, grade: Grade, took_s: float) -> None:
         tally = self._tally

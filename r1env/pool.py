@@ -69,8 +69,8 @@ class PoolStats:
     """Grades that wait for a child now."""
     in_flight: int
     """Grades that wait or are in work now."""
-    max_in_flight: int
-    """Most grades that ever were."""
+    most_in_flight: int
+    """Most grades that ever did."""
 
 
 class GradingPool:
@@ -155,7 +155,7 @@ class GradingPool:
             max_s=tally.longest_s,
             queued=sum(dispatcher.queued for dispatcher in self._dispatchers),
             in_flight=tally.in_flight,
-            max_in_flight=tally.most_in_flight,
+            most_in_flight=tally.most_in_flight,
         )
 
     @property

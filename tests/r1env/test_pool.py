@@ -155,6 +155,14 @@ def test_noise_on_standard_output_and_failures_of_the_grader(moody_pool):
     assert [grade.verdict for grade in grades] == ["correct", "unscorable", "unscorable"]
 
 
+def test_a_measure_that_fails_is_an_error_and_nobody_waits_for_ever():
+    items = moody("right", "right")
+    with GradingPool(EnvSpec("toy_envs:toy/Crooked-v0"), workers=1) as pool:
+        with pytest.raises(GraderError, match="ZeroDivisionError"):
+            pool.grade(items)
+        assert wait_until(lambda: pool.stats.in_flight == 0, 20)
+
+
 def test_use_from_several_threads(moody_pool):
     results: dict[int, list[str]] = {}
 
@@ -241,7 +249,7 @@ def test_a_stream_takes_items_as_there_is_room():
             assert taken - len(returned) <= 20
             assert grade.verdict == ("correct" if index % 3 else "wrong")
             returned.append(index)
-        assert pool.stats.max_in_flight <= 20 and pool.stats.in_flight == pool.stats.queued == 0
+        assert pool.stats.most_in_flight <= 20 and pool.stats.in_flight == pool.stats.queued == 0
         assert list(pool.stream([])) == []
     assert sorted(returned) == list(range(2_000)) != returned
 
@@ -255,7 +263,7 @@ def test_submit_waits_for_room():
         third = pool.submit(*items[2])  # comes back when the first has left
         assert first.done()
         assert [future.result().verdict for future in (first, second, third)] == ["correct"] * 3
-        assert pool.stats.max_in_flight == 2
+        assert pool.stats.most_in_flight == 2
 
 
 def test_a_deadline_of_ones_own(moody_pool):
@@ -381,12 +389,12 @@ def test_a_forked_process_gets_workers_of_its_own(moody_pool):
 def test_statistics():
     with GradingPool(MOODY, workers=2, deadline_s=0.5) as pool:
         fresh = pool.stats
-        assert (fresh.graded, fresh.unscorable_share, fresh.mean_s, fresh.max_in_flight) == (0, 0.0, 0.0, 0)
+        assert (fresh.graded, fresh.unscorable_share, fresh.mean_s, fresh.most_in_flight) == (0, 0.0, 0.0, 0)
         pool.grade(moody("right", "left", "sleep", "nap 0.1"))
         stats = pool.stats
     assert stats.verdicts == {"correct": 2, "wrong": 1, "no_answer": 0, "unscorable": 1}
     assert (stats.graded, stats.unscorable_share, stats.wall_deadline_hits) == (4, 0.25, 2)
-    assert (stats.in_flight, stats.queued, stats.max_in_flight) == (0, 0, 4)
+    assert (stats.in_flight, stats.queued, stats.most_in_flight) == (0, 0, 4)
     assert 0.5 <= stats.max_s < stats.seconds and stats.max_s / 4 < stats.mean_s < stats.max_s
 
 

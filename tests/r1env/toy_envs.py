@@ -100,6 +100,13 @@ class ColdEnv(MoodyEnv):
         raise GraderError("it cannot warm up")
 
 
+class CrookedEnv(MoodyEnv):
+    """Breaks the contract of `measure`, in every process."""
+
+    def measure(self, task, parsed):
+        return {"ratio": 1 / 0}
+
+
 class LateEnv(MoodyEnv):
     """Cannot be made."""
 
@@ -107,6 +114,6 @@ class LateEnv(MoodyEnv):
         raise r1env.ConfigError("this environment cannot be made")
 
 
-for _class in (ParityEnv, MoodyEnv, MoodyMathEnv, TwoTurnEnv, SlowEnv, ColdEnv, LateEnv):
+for _class in (ParityEnv, MoodyEnv, MoodyMathEnv, TwoTurnEnv, SlowEnv, ColdEnv, CrookedEnv, LateEnv):
     _name = _class.__name__
     r1env.register(f"toy/{_name.removesuffix('Env')}-v0", f"toy_envs:{_name}")
