@@ -182,6 +182,7 @@ def test_use_from_several_threads(moody_pool):
 def test_grades_of_several_threads_are_in_work_together(moody_pool, tmp_path):
     """Each of the two waits for the other: taken one after the other, both would be late."""
     (first,), (second,) = (moody(f"meet {a} {b}", folder=str(tmp_path)) for a, b in ("xy", "yx"))
+    moody_pool.start()  # both workers, whatever became of them in other tests
     future = moody_pool.submit(*first)
     verdicts = []
     thread = threading.Thread(target=lambda: verdicts.append(moody_pool.grade([second])[0].verdict))
