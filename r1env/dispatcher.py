@@ -23,8 +23,8 @@ from r1env.types import Grade, Transcript, Verdict
 MAX_BATCH = 64
 MAX_BATCH_CHARS = 1 << 20
 _CPU_SHARE_OF_FAULT = 0.5
-MOST_KILLED_STARTS = 10
-"""Children in a row that somebody kills before they are ready, until that is an error."""
+MOST_BAD_STARTS = 10
+"""Children in a row that somebody kills or stops before they are ready, until that is an error."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Dispatcher:
         self._waiting: collections.deque[Job] = collections.deque()
         self._starters: collections.deque[Future[None]] = collections.deque()
         """Those who wait until all children are ready."""
-        self._killed_starts = 0
+        self._bad_starts = 0
         self._env: ReasoningEnv | None = None
         self._stopping = self._told = False
         self._selector = selectors.DefaultSelector()
@@ -217,7 +217,7 @@ class Dispatcher:
                 self._on_death(child)
                 return
             for message in messages:
-                self._killed_starts = 0
+                self._bad_starts = 0
                 if (taken := child.take(message)) is not None:
                     self._settle(*taken)
                 if child.spoiled:
@@ -226,24 +226,30 @@ class Dispatcher:
 
     def _on_late(self, child: Child) -> None:
         busy_s = self._drop(child)
-        if not child.ready:
-            raise child.start_failure(f"was not ready within {START_TIMEOUT_S:.0f} s")
         self._tally.restarts += 1
-        self._blame(child, busy_s)
+        if child.ready:
+            self._blame(child, busy_s)
+        else:
+            alone = not any(other.ready for other in self.children)
+            self._on_bad_start(child, f"was not ready within {START_TIMEOUT_S:.0f} s", hopeless=alone)
 
     def _on_death(self, child: Child) -> None:
         busy_s = self._drop(child)
-        if not child.ready:
-            self._killed_starts += 1
-            killed = child.exit_code is not None and child.exit_code < 0
-            if not killed or self._killed_starts == MOST_KILLED_STARTS:
-                raise child.start_failure("could not start")
         self._tally.restarts += 1
-        if child.batch and child.exit_code == -signal.SIGALRM:
+        if not child.ready:
+            killed = child.exit_code is not None and child.exit_code < 0
+            self._on_bad_start(child, "could not start", hopeless=not killed)
+        elif child.batch and child.exit_code == -signal.SIGALRM:
             self._blame(child, busy_s)  # late by its own clock: this process had no processor to see it
         elif child.batch:
             job = self._take_back(child)
             self._retry(job, child, "the grading worker died on this answer, twice")
+
+    def _on_bad_start(self, child: Child, what: str, *, hopeless: bool) -> None:
+        """Lets another child be started, unless that would end the same way."""
+        self._bad_starts += 1
+        if hopeless or self._bad_starts >= MOST_BAD_STARTS:
+            raise child.start_failure(what)
 
     def _recycle(self, child: Child) -> None:
         """Ends a worn or spoiled child between two grades."""
@@ -320,7 +326,7 @@ class Dispatcher:
         jobs = [job for child in self.children for job in child.batch]
         stop_all(self.children)
         self._tally.note_busy(False)
-        self._killed_starts = 0
+        self._bad_starts = 0
         while self._waiting or self._inbox:
             jobs.append((self._waiting or self._inbox).popleft())
         self._tally.leave(len(jobs))

@@ -14,6 +14,7 @@ import pytest
 import toy_envs  # noqa: F401 (registers its environments)
 
 import r1env
+import r1env.child as child_module
 from r1env import ConfigError, EnvSpec, GraderError, GradingPool, dispatcher
 
 MATH = EnvSpec("r1env/Math-v0", {"level": "precedence", "reward": {"weights": {"format": 0.5}}})
@@ -121,11 +122,12 @@ def test_an_answer_that_kills_every_worker_costs_one_grade(moody_pool):
 
 
 def test_workers_killed_from_outside_while_idle_or_at_work(moody_pool):
-    moody_pool.grade(moody("right"))
+    moody_pool.start()
     for pid in moody_pool.worker_pids:
         os.kill(pid, signal.SIGKILL)
     assert moody_pool.grade(moody("right", "left"))[0].verdict == "correct"
 
+    moody_pool.start()
     victims = moody_pool.worker_pids
     killer = threading.Timer(0.3, lambda: os.kill(victims[0], signal.SIGKILL))
     killer.start()
@@ -136,14 +138,14 @@ def test_workers_killed_from_outside_while_idle_or_at_work(moody_pool):
 
 def test_a_stopped_worker_is_replaced(moody_pool):
     """A machine that stops giving CPU time: no verdict on the answer."""
-    moody_pool.grade(moody("right"))
+    moody_pool.start()
     os.kill(moody_pool.worker_pids[0], signal.SIGSTOP)
     grades = moody_pool.grade(moody(*["right"] * 6))
     assert [grade.verdict for grade in grades] == ["correct"] * 6
 
 
 def test_large_transcripts_to_a_stopped_worker_do_not_block(moody_pool):
-    moody_pool.grade(moody("right"))
+    moody_pool.start()
     os.kill(moody_pool.worker_pids[1], signal.SIGSTOP)
     items = [(task, "x" * 2_000_000 + response) for task, response in moody(*["right"] * 6)]
     grades = moody_pool.grade(items)
@@ -288,6 +290,7 @@ def test_closing_tells_who_waits():
 
 
 def test_an_answer_that_eats_memory_is_wrong_and_its_worker_is_replaced(moody_pool):
+    moody_pool.start()
     before, pids = moody_pool.stats, set(moody_pool.worker_pids)
     grades = moody_pool.grade(moody("right", "eat", "right", *["left"] * 10))
     assert [grade.verdict for grade in grades] == ["correct", "wrong", "correct", *["wrong"] * 10]
@@ -343,7 +346,7 @@ def test_a_worker_that_is_killed_while_it_starts():
 
 
 def test_workers_that_are_always_killed_while_they_start_are_an_error(monkeypatch):
-    monkeypatch.setattr(dispatcher, "MOST_KILLED_STARTS", 2)
+    monkeypatch.setattr(dispatcher, "MOST_BAD_STARTS", 2)
     with GradingPool(EnvSpec("toy_envs:toy/Slow-v0"), workers=1) as pool:
         future = pool.submit(*moody("right")[0])
         while not future.done():
@@ -352,6 +355,20 @@ def test_workers_that_are_always_killed_while_they_start_are_an_error(monkeypatc
             time.sleep(0.1)
         with pytest.raises(GraderError, match="could not start"):
             future.result()
+
+
+def test_a_worker_that_does_not_get_ready_is_replaced_if_another_did(monkeypatch):
+    with GradingPool(EnvSpec("toy_envs:toy/Slow-v0"), workers=2) as pool:
+        pool.start()
+        monkeypatch.setattr(child_module, "START_TIMEOUT_S", 0.1)
+        os.kill(pool.worker_pids[0], signal.SIGKILL)
+        assert [grade.verdict for grade in pool.grade(moody(*["nap 0.2"] * 4))] == ["correct"] * 4
+        assert pool.stats.restarts >= 2
+    with (
+        GradingPool(EnvSpec("toy_envs:toy/Slow-v0"), workers=2) as pool,
+        pytest.raises(GraderError, match="not ready"),
+    ):
+        pool.start()
 
 
 def test_a_worker_that_is_late_by_its_own_clock_is_late(monkeypatch):
@@ -368,7 +385,7 @@ def test_a_worker_that_is_late_by_its_own_clock_is_late(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_gets_workers_of_its_own(moody_pool):
-    moody_pool.grade(moody("right"))
+    moody_pool.start()
     pids = moody_pool.worker_pids
     read, write = os.pipe()
     child = os.fork()
