@@ -31,6 +31,7 @@ from r1env.registry import EnvSpec, load_plugins, make, register, registered_ids
 from r1env.rewards import RewardConfig, compose
 from r1env.spaces import TextSpace
 from r1env.types import Completion, Grade, Message, Rollout, Task, Transcript, Turn, Verdict
+from r1env.vector import VectorEnv, make_vec
 
 __all__ = [
     "CheckpointError",
@@ -62,11 +63,13 @@ __all__ = [
     "TextSpace",
     "Transcript",
     "Turn",
+    "VectorEnv",
     "Verdict",
     "build",
     "compose",
     "load_plugins",
     "make",
+    "make_vec",
     "parse",
     "register",
     "registered_ids",

@@ -45,6 +45,7 @@ Judgement: TypeAlias = "bool | tuple[Verdict, str]"
 """Whether an answer is right, or a verdict with one line of why."""
 
 MAX_INDEX = 2**63 - 1
+OUT_OF_MEMORY = "grading this answer took more memory than there is"
 _MAX_DRAWS = 10_000
 _OPTIONS = ("task_id", "index", "split", "difficulty")
 
@@ -298,6 +299,8 @@ class ReasoningEnv(gym.Env[str, str]):
                 verdict, detail = _judgement(self.check(task, extracted))
         except MissingDependency:
             raise
+        except MemoryError:  # as with time: what a grader cannot afford is the answer's doing
+            verdict, detail = "wrong", OUT_OF_MEMORY
         except GraderError as error:
             verdict, detail = "unscorable", str(error)
         except Exception as error:
@@ -390,14 +393,36 @@ class ReasoningEnv(gym.Env[str, str]):
         Raises:
             EnvError: called before `reset` or after the episode's end.
         """
+        task = self.open_task()
+        return self.finish(action, self.grade(task, action))
+
+    @property
+    def in_episode(self) -> bool:
+        """Whether an episode is under way, so that `step` may be called."""
+        return self._task is not None and self._played is None
+
+    def open_task(self) -> Task:
+        """The task of the episode under way.
+
+        Raises:
+            EnvError: there is none: before `reset`, or after the episode's end.
+        """
         if self._task is None:
             raise EnvError("step was called before reset; call reset first")
         if self._played is not None:
             raise EnvError("step was called after the episode's end; call reset for another task")
-        grade = self.grade(self._task, action)
+        return self._task
+
+    def finish(self, action: str, grade: Grade) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Ends the episode with a grade that was given elsewhere (`r1env.vector`); returns what `step` returns.
+
+        Raises:
+            EnvError: no episode is under way.
+        """
+        task = self.open_task()
         self._played = (action, grade)
         info = {
-            "task_id": self._task.id,
+            "task_id": task.id,
             "reward_parts": dict(grade.parts),
             "verdict": grade.verdict,
             "extracted": grade.extracted,

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "graders": "grading mathematics beside math-verify, equal workers",
     "model": "loading a checkpoint of 1 GB beside transformers",
+    "vector": "a step of 64 environments with a slow grader beside Gymnasium's vectors",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""
 OF_KERNELS = ("threads", "only", "plot", "tiny")

@@ -11,6 +11,9 @@ import time
 
 import r1env
 from r1env import GraderError, ReasoningEnv
+from r1env.envs.math import MathEnv
+
+_HOARD: list[bytes] = []
 
 
 class ParityEnv(ReasoningEnv):
@@ -44,6 +47,17 @@ class MoodyEnv(ParityEnv):
             if not os.path.exists(flag):
                 open(flag, "w").close()
                 os.kill(os.getpid(), signal.SIGKILL)
+        if answer.startswith("nap "):
+            time.sleep(float(answer.split()[1]))
+        if answer == "eat":  # more than any machine has
+            return len(bytearray(1 << 45)) == 0
+        if answer == "hoard":
+            _HOARD.append(b"x" * (100 << 20))
+        if answer.startswith("meet "):  # two graders that are at work at the same time see each other
+            mine, theirs = (os.path.join(task.meta["folder"], name) for name in answer.split()[1:])
+            open(mine, "w").close()
+            while not os.path.exists(theirs):
+                time.sleep(0.01)
         if answer == "give up":
             raise GraderError("the judge is out")
         if answer == "crash":
@@ -51,7 +65,25 @@ class MoodyEnv(ParityEnv):
         if answer == "print":
             print("noise on standard output")
             os.write(1, b"more noise\n")
-        return answer in ("right", "die once", "print")
+        return answer in ("right", "die once", "print", "hoard") or answer.startswith(("nap ", "meet "))
+
+
+class MoodyMathEnv(MathEnv):
+    """Grades mathematics, but is stuck on two answers that only a deadline ends."""
+
+    def check(self, task, answer):
+        while answer == "spin":
+            pass
+        if answer == "sleep":
+            time.sleep(60)
+        return super().check(task, answer)
+
+
+class TwoTurnEnv(ParityEnv):
+    """Asks back once."""
+
+    def step(self, action):
+        return "Are you sure?", 0.0, False, False, {}
 
 
 class SlowEnv(MoodyEnv):
@@ -61,6 +93,20 @@ class SlowEnv(MoodyEnv):
         time.sleep(1.0)
 
 
+class ColdEnv(MoodyEnv):
+    """Can be made, but not grade."""
+
+    def warm_up(self):
+        raise GraderError("it cannot warm up")
+
+
+class CrookedEnv(MoodyEnv):
+    """Breaks the contract of `measure`, in every process."""
+
+    def measure(self, task, parsed):
+        return {"ratio": 1 / 0}
+
+
 class LateEnv(MoodyEnv):
     """Cannot be made."""
 
@@ -68,5 +114,6 @@ class LateEnv(MoodyEnv):
         raise r1env.ConfigError("this environment cannot be made")
 
 
-for _name, _class in (("Parity", ParityEnv), ("Moody", MoodyEnv), ("Slow", SlowEnv), ("Late", LateEnv)):
-    r1env.register(f"toy/{_name}-v0", f"toy_envs:{_class.__name__}")
+for _class in (ParityEnv, MoodyEnv, MoodyMathEnv, TwoTurnEnv, SlowEnv, ColdEnv, CrookedEnv, LateEnv):
+    _name = _class.__name__
+    r1env.register(f"toy/{_name.removesuffix('Env')}-v0", f"toy_envs:{_name}")
