@@ -8,3 +8,6 @@ from r1env.registry import register as register_env
 def register() -> None:
     """Registers the built-in environments."""
     register_env("r1env/Math-v0", "r1env.envs.math:MathEnv")
+    register_env("r1env/Choice-v0", "r1env.envs.choice:ChoiceEnv")
+    register_env("r1env/General-v0", "r1env.envs.general:GeneralEnv")
+    register_env("r1env/Mixture-v0", "r1env.mixture:MixtureEnv")
