@@ -103,9 +103,7 @@ class ChoiceEnv(ReasoningEnv):
         super().__init__(split=split, level=level, reward=reward, render_mode=render_mode)
         self.generated = source == "generated"
         if not self.generated and level is not None:
-            raise ConfigError(
-                f"level {level!r} is for source 'generated'; leave it out with source {source!r}"
-            )
+            raise ConfigError(f"level {level!r} is for source 'generated'; leave it out with source {source!r}")
         if self.generated and any(value is not None for value in (test_source, columns, categories)):
             raise ConfigError(
                 "test_source, columns and categories are for datasets; leave them out with source 'generated'"
@@ -199,7 +197,9 @@ class ChoiceEnv(ReasoningEnv):
 class _Row:
     """A dataset's row, read and found sound."""
 
-    def __init__(self, number: int, question: str, options: list[str], right: int, meta: dict[str, Any]) -> None:
+    def __init__(
+        self, number: int, question: str, options: list[str], right: int, meta: dict[str, Any]
+    ) -> None:
         self.number, self.question, self.options, self.right, self.meta = number, question, options, right, meta
 
 
@@ -295,11 +295,15 @@ class _Reader:
             raise self._flaw(number, f"the answer is {text[:60]!r}, but answer_index is {index}")
         if 0 <= by_letter < len(options):
             if by_text and by_letter not in by_text:
-                raise self._flaw(number, f"the answer {text!r} is the letter of one option and the text of another")
+                raise self._flaw(
+                    number, f"the answer {text!r} is the letter of one option and the text of another"
+                )
             return by_letter
         if by_text:
             return by_text[0]
-        raise self._flaw(number, f"the answer {text[:60]!r} is no letter and no text of its {len(options)} options")
+        raise self._flaw(
+            number, f"the answer {text[:60]!r} is no letter and no text of its {len(options)} options"
+        )
 
     def _flaw(self, number: int, what: str) -> DataError:
         return DataError(f"{self.source} row {number + 1}: {what}; fix or remove it")

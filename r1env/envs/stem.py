@@ -7,6 +7,7 @@ comparison of numbers and not of texts. A question's options all carry the same 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 
@@ -294,12 +295,12 @@ def next_terms(terms: Sequence[int]) -> dict[str, int]:
 
     Rules: a constant step, a constant factor, steps that grow by a constant, each term the sum of two before.
     """
-    steps = [b - a for a, b in zip(terms, terms[1:], strict=False)]
-    growths = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(terms)]
+    growths = [b - a for a, b in itertools.pairwise(steps)]
     found = {}
     if len(set(steps)) == 1:
         found["step"] = terms[-1] + steps[-1]
-    if all(terms) and all(b * terms[0] == a * terms[1] for a, b in zip(terms, terms[1:], strict=False)):
+    if all(terms) and all(b * terms[0] == a * terms[1] for a, b in itertools.pairwise(terms)):
         found["factor"] = terms[-1] * terms[1] // terms[0]
     if len(set(growths)) == 1:
         found["growth"] = terms[-1] + steps[-1] + growths[-1]
