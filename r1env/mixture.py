@@ -49,7 +49,7 @@ class MixtureEnv(ReasoningEnv):
     After one response.
 
     ## Arguments
-    Those of `ReasoningEnv` without `level`, and:
+    Those of `ReasoningEnv`, and (`level` is refused: levels are the parts' own arguments):
 
     - `parts`: a list of `{id, weight, kwargs}`: a registered id, its share (1 where left out; the weights need not
       add up to 1), and its arguments (a `reward` there goes over the mixture's). An id may come twice, with other
@@ -73,6 +73,7 @@ class MixtureEnv(ReasoningEnv):
         parts: Sequence[Mapping[str, Any]] | None = None,
         drop: str | None = None,
         split: Split = "train",
+        level: str | Sequence[str] | None = None,
         reward: RewardConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -85,7 +86,7 @@ class MixtureEnv(ReasoningEnv):
         self.shares = weights / weights.sum()
         extra = (name for member in self.members for name in member.extra_parts)
         self.extra_parts = tuple(dict.fromkeys(extra))  # type: ignore[misc]
-        super().__init__(split=split, reward=config, render_mode=render_mode)
+        super().__init__(split=split, level=level, reward=config, render_mode=render_mode)
         self.drop = drop
         self._dropped = frozenset[str]() if drop is None else DifficultyPool.load(drop).dropped()
 

@@ -81,7 +81,7 @@ def generate(rng: np.random.Generator, level: str) -> Instruction:
         # Which tasks there are must not depend on what identifies languages here: the case alone is checked, and
         # texts that would need more are avoided.
         cases: list[Constraint] = [[_CASES.get(id, id), arguments] for id, arguments in constraints]
-        text = _Writer(dict(constraints), topic).write()
+        text = _Writer(_by_id(constraints), topic).write()
         if not _meets_all(cases, text) or (cases != constraints and count_words(text) >= MIN_WORDS_TO_IDENTIFY):
             continue  # they contradict each other, or cannot be met in a few words
         if not any(_meets_all(cases, idle) for idle in (prompt, *_IDLE)):
@@ -263,11 +263,15 @@ def compose(constraints: Sequence[Constraint], topic: str = "") -> str | None:
         constraints: `[id, arguments]` each.
         topic: A word to begin with, where nothing speaks against it.
     """
-    text = _Writer(dict(constraints), topic).write()
+    text = _Writer(_by_id(constraints), topic).write()
     try:
         return text if text.strip() and _meets_all(constraints, text) else None
     except GraderError:
         return None
+
+
+def _by_id(constraints: Sequence[Constraint]) -> dict[str, Mapping[str, Any]]:
+    return {str(id): arguments for id, arguments in constraints}
 
 
 class _Writer:

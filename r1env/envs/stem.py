@@ -255,6 +255,8 @@ def _chemistry(rng: np.random.Generator) -> _Draft:  # some 4,000
     molar = sum(_MASSES[symbol] * count for symbol, count in compound)
     terms = " + ".join(f"{count} * {_MASSES[symbol]}" for symbol, count in compound)
     plain = sum(_MASSES[symbol] for symbol, _ in compound)
+    wrong: list[Number]
+    right: Number
     kind = _int(rng, 0, 3)
     moles = Fraction(_int(rng, 1, 40), 2)
     if kind == 0:
