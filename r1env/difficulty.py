@@ -152,4 +152,7 @@ def wilson(solved: int, tried: int) -> tuple[float, float]:
     scale = 1 + _Z**2 / tried
     centre = share + _Z**2 / (2 * tried)
     spread = _Z * math.sqrt(share * (1 - share) / tried + _Z**2 / (4 * tried**2))
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # At the ends the interval reaches exactly 0 or 1; rounding would leave it a hair inside or outside.
+    low = (centre - spread) / scale if solved else 0.0
+    high = (centre + spread) / scale if solved < tried else 1.0
+    return low, high

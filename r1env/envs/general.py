@@ -107,6 +107,7 @@ class GeneralEnv(ReasoningEnv):
         self.preference = preference
         self._model: Preference | None = None
         self._liking: tuple[str, str, float] | None = None  # task id, answer, score of what was last judged
+        self._looked: tuple[str, str, list[bool | None]] | None = None
         self._rows: dict[Split, list[Ingredients]] = {}
 
     def generate(self, rng: np.random.Generator, level: str | None) -> Ingredients:
@@ -177,7 +178,10 @@ class GeneralEnv(ReasoningEnv):
         Raises:
             GraderError: the answer's language cannot be told, or the preference model failed.
         """
-        missed = [id for id, arguments in task.answer if not constraints.check(id, arguments, answer)]
+        results = self._results(task, answer)
+        if None in results:
+            raise GraderError("the language of the answer cannot be told")
+        missed = [id for (id, _), met in zip(task.answer, results, strict=True) if not met]
         if self.preference is not None:
             self._liking = (task.id, answer, self._ask(task, answer))
         if not missed:
@@ -187,7 +191,8 @@ class GeneralEnv(ReasoningEnv):
     def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
         """The share of constraints met, the preference model's score, and under preset r1 the format."""
         answer = self._answer(parsed)
-        parts = {"constraints": _share_met(task.answer, answer or "")}
+        met = self._results(task, answer) if answer else []
+        parts = {"constraints": met.count(True) / len(task.answer)}
         if self.preference is not None:
             parts["preference"] = self._score_of(task, answer) or 0.0
         if self.reward_config.preset == "r1":  # the summary is the answer; a box would spoil it
@@ -260,6 +265,13 @@ class GeneralEnv(ReasoningEnv):
             raise GraderError("the preference model's score is not a number from 0 to 1")
         return score
 
+    def _results(self, task: Task, answer: str) -> list[bool | None]:
+        """Whether each constraint is met, None where that cannot be told; `check` and `measure` share one look."""
+        if self._looked is None or self._looked[:2] != (task.id, answer):
+            found = [_is_met(id, arguments, answer) for id, arguments in task.answer]
+            self._looked = (task.id, answer, found)
+        return self._looked[2]
+
     def _score_of(self, task: Task, answer: str | None) -> float | None:
         """The score of the answer judged last; None where it is another's, or was never given."""
         if self._liking is None or answer is None or self._liking[:2] != (task.id, answer):
@@ -267,14 +279,8 @@ class GeneralEnv(ReasoningEnv):
         return self._liking[2]
 
 
-def _share_met(wanted: Sequence[instructions.Constraint], answer: str) -> float:
-    """The share of constraints that the answer meets, in [0, 1]; one that cannot be told is not met."""
-    met = sum(_is_met(id, arguments, answer) for id, arguments in wanted)
-    return met / len(wanted) if answer.strip() else 0.0
-
-
-def _is_met(id: str, arguments: Mapping[str, Any], answer: str) -> bool:
+def _is_met(id: str, arguments: Mapping[str, Any], answer: str) -> bool | None:
     try:
         return constraints.check(id, arguments, answer)
     except GraderError:
-        return False
+        return None

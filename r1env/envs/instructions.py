@@ -150,7 +150,7 @@ def _highlight(rng: np.random.Generator, topic: str, other: str) -> Drawn:
 
 
 def _letters(rng: np.random.Generator, topic: str, other: str) -> Drawn:
-    n, letter = _count(rng, 3, 6), "jkqvwxyz"[_count(rng, 0, 7)]
+    n, letter = _count(rng, 3, 8), "jqvz"[_count(rng, 0, 3)]
     arguments = {"let_relation": LEAST, "letter": letter, "let_frequency": n}
     return f"Use the letter {letter} at least {n} times.", ["keywords:letter_frequency", arguments]
 

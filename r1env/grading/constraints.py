@@ -30,7 +30,8 @@ _WORD = re.compile(r"\w+")
 _STARS = re.compile(r"\s?\*\*\*\s?")
 _HIGHLIGHT = re.compile(r"\*[^\n*]*\*")
 _DOUBLE_HIGHLIGHT = re.compile(r"\*\*[^\n*]*\*\*")
-_STOP = re.compile(r"[.!?…。！？]+")
+# Stops with nothing but quotes, brackets and spaces between them are one.
+_STOP = re.compile(r"[.!?…。！？]+(?:[\"'”’)\]*_\s]+[.!?…。！？]+)*")
 _AFTER_STOP = re.compile(r"[\"'”’)\]*_]*(?:\s+|$)")
 _ABBREVIATIONS = (
     "mr", "mrs", "ms", "dr", "prof", "st", "vs", "etc", "eg", "ie",
@@ -109,12 +110,16 @@ def count_sentences(text: str) -> int:
 
 
 def _ends(text: str, stop: re.Match[str], following: int) -> bool:
+    """Whether a sentence ends at a stop, given where the next word begins."""
+    before_small_letter = text[following].islower()
     if stop.group() != ".":
-        return stop.group().strip(".…") != "" or not text[following].islower()
-    line_and_word = text[max(0, stop.start() - 12) : stop.start()].rpartition(" ")
-    word = line_and_word[2].rpartition("\n")[2].lstrip("(\"'")
+        return bool(stop.group().strip(" .…\n")) or not before_small_letter
+    word = text[max(0, stop.start() - 12) : stop.start()].rpartition(" ")[2].rpartition("\n")[2].lstrip("(\"'")
+    if "." in word and before_small_letter:  # "5 p.m. today"
+        return False
+    start = stop.start() - len(word)
+    numbers_a_list = word.isdecimal() and (start == 0 or text[start - 1] == "\n")
     initial = len(word) == 1 and word.isupper()
-    numbers_a_list = word.isdecimal() and text[max(0, stop.start() - len(word) - 1)] in f"\n{word[:1]}"
     return not (initial or numbers_a_list or word.lower() in _ABBREVIATIONS)
 
 
