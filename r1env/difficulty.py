@@ -3,7 +3,7 @@
 A group of equal rewards has no advantages, hence no gradient; DAPO (arXiv 2503.14476 §3.2) samples more until no
 such group is left. Here what earlier rollouts showed is remembered, so that the samples are not spent at all:
 
-    pool = DifficultyPool.from_rollouts("runs/first/rollouts.jsonl")
+    pool = r1env.DifficultyPool.from_rollouts("runs/first/rollouts.jsonl")
     pool.save("pool.json")
     env = r1env.make("r1env/Mixture-v0", parts=[{"id": "r1env/Math-v0"}], drop="pool.json")
 """

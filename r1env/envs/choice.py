@@ -39,6 +39,7 @@ class ChoiceEnv(ReasoningEnv):
     ## Description
     With `source="generated"` the questions are made by rule, the wrong options from typical mistakes, by level:
     `arithmetic` (one sum or difference, three options), `units`, `physics`, `chemistry`, `sequences` (four options).
+    A held-out one is another question or the same with other options: what is held out is a prompt.
     Otherwise `source` is a dataset in MMLU-Pro's format (`TIGER-Lab/MMLU-Pro` on the hub), or any with `columns`:
     a file, a directory with `train` and `test` files, or a hub name.
 
@@ -67,8 +68,9 @@ class ChoiceEnv(ReasoningEnv):
       divided by its questions' content, a fifth held out.
     - `test_source`: a dataset whose rows are the test split; then all of `source` is the train split.
     - `columns`: which columns hold `question`, `options` (one that holds a list, or several, separated by commas)
-      and `answer` (a letter, an index from 0, or an option's text). GPQA's: `{question: Question, options:
-      "Correct Answer, Incorrect Answer 1, Incorrect Answer 2, Incorrect Answer 3", answer: Correct Answer}`.
+      and `answer` (a letter, an index from 0, an option's text, or one of the option columns). GPQA's: `{question:
+      Question, options: "Correct Answer, Incorrect Answer 1, Incorrect Answer 2, Incorrect Answer 3", answer:
+      Correct Answer}`.
     - `categories`: only rows whose `category` is one of these.
     - `shuffle_seed`: seed of the options' order; None keeps the dataset's.
     - `extraction`: `tagged`, where only `<answer>`, a box, or under preset r1 an answer phrase counts; or

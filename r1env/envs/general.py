@@ -149,8 +149,7 @@ class GeneralEnv(ReasoningEnv):
                     f"{source} has no column {column!r}{nearest(column, [str(key) for key in record])}"
                 )
         question, ids, arguments = (record[self.columns[name]] for name in COLUMNS)
-        if isinstance(ids, str) and isinstance(arguments, str):  # a CSV file
-            ids, arguments = json.loads(ids), json.loads(arguments)
+        ids, arguments = _listed(ids), _listed(arguments)
         if not str(question or "").strip() or not ids or len(ids) != len(arguments):
             raise DataError(
                 f"{source} row {number + 1}: needs a question, and one mapping of arguments for each instruction"
@@ -277,6 +276,16 @@ class GeneralEnv(ReasoningEnv):
         if self._liking is None or answer is None or self._liking[:2] != (task.id, answer):
             return None
         return self._liking[2]
+
+
+def _listed(cell: Any) -> list[Any]:
+    """A list, also one written as JSON into a cell of a CSV file; empty where it is none."""
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            return []
+    return list(cell) if isinstance(cell, (list, tuple)) else []
 
 
 def _is_met(id: str, arguments: Mapping[str, Any], answer: str) -> bool | None:

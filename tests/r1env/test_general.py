@@ -17,6 +17,8 @@ from r1env.rewards import PRESETS
 
 
 def make(**arguments):
+    if arguments.get("level") in ("two", "three"):  # some of their constraints ask whether a text is English
+        pytest.importorskip("r1env.grading.language", reason="language identification is not there yet")
     return r1env.make("r1env/General-v0", **arguments)
 
 
@@ -271,6 +273,14 @@ def test_a_dataset_in_ifevals_format(tmp_path):
     assert divided.num_tasks("train") + divided.num_tasks("test") == 30
 
 
+def test_a_table_holds_lists_as_json(tmp_path):
+    (tmp_path / "rows.csv").write_text(
+        'prompt,instruction_id_list,kwargs\nWrite.,"[""startend:quotation""]","[{}]"\n'
+    )
+    env = make(source=str(tmp_path / "rows.csv"), test_source=str(tmp_path / "rows.csv"))
+    assert env.task(index=0).answer == [["startend:quotation", {}]]
+
+
 def test_other_columns(tmp_path):
     source = write(tmp_path / "rows.jsonl", [{"q": "Write.", "i": ["startend:quotation"], "a": [None]}])
     env = make(
@@ -289,6 +299,8 @@ def test_other_columns(tmp_path):
         ({"kwargs": [{}]}, "row 2: needs a question, and one mapping"),
         ({"kwargs": [{}, {"num_words": 3}]}, r"row 2: .* it needs \['num_words', 'relation'\]"),
         ({"prompt": ""}, "row 2: needs a question"),
+        ({"kwargs": None}, "row 2: needs a question"),
+        ({"instruction_id_list": "punctuation:no_comma"}, "row 2: needs a question"),
     ],
 )
 def test_a_flawed_row_is_named(tmp_path, change, message):
