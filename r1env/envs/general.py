@@ -73,6 +73,7 @@ class GeneralEnv(ReasoningEnv):
 
     levels: ClassVar[tuple[str, ...]] = instructions.NAMES
     extra_parts: ClassVar[tuple[str, ...]] = ("constraints", "preference")
+    many_answers: ClassVar[bool] = True
 
     def __init__(
         self,
