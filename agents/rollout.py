@@ -120,7 +120,8 @@ def summary(rollouts: Sequence[Sequence[Rollout]]) -> dict[str, Any]:
     return {
         "reward": float(np.mean(rewards)) if rewards else None,
         "reward_std": float(np.std(rewards)) if rewards else None,
-        "parts": {name: float(np.mean([r.grade.parts.get(name, 0.0) for r in scorable])) for name in names},
+        # In a mixture not every task has every part.
+        "parts": {n: float(np.mean([r.grade.parts[n] for r in scorable if n in r.grade.parts])) for n in names},
         "length": float(np.mean(lengths)),
         "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
         "unscorable": len(flat) - len(scorable),

@@ -63,11 +63,10 @@ class EnvTraces:
         for index, (task, other) in enumerate(zip(tasks, [*tasks[1:], extra], strict=True)):
             rng = np.random.default_rng([self._seed, position + index])
             kind = KINDS[int(rng.choice(len(KINDS), p=self._shares))]
-            preset = self._env.reward_config.preset
             if kind == "worked":
-                text = prompts.respond(self._env.reason(task), self._answer(task), preset)
+                text = self._env.respond(task, self._env.reason(task), self._answer(task))
             elif kind == "guess":
-                text = prompts.respond(GUESS, self._answer(other), preset)
+                text = self._env.respond(task, GUESS, self._answer(other))
             else:
                 text = f"{self._env.reason(task)}\n{self._answer(task)}"
             ids = encode_prompt(

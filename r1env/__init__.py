@@ -11,6 +11,7 @@ Everything that a script needs is here; the modules hold the rest.
 
 from __future__ import annotations
 
+from r1env.difficulty import DifficultyPool
 from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, split_of
 from r1env.envs import register as _register_built_ins
 from r1env.errors import (
@@ -38,6 +39,7 @@ __all__ = [
     "Completion",
     "ConfigError",
     "DataError",
+    "DifficultyPool",
     "EnvError",
     "EnvSpec",
     "Grade",

@@ -345,7 +345,11 @@ class ReasoningEnv(gym.Env[str, str]):
     def oracle(self, task: Task) -> str | None:
         """A whole response that is right and earns `reward_config.max_reward`; None where nobody knows one."""
         answer = self.solve(task)
-        return None if answer is None else prompts.respond(self.reason(task), answer, self.reward_config.preset)
+        return None if answer is None else self.respond(task, self.reason(task), answer)
+
+    def respond(self, task: Task, reasoning: str, answer: str) -> str:
+        """A whole response to a task in the preset's form."""
+        return prompts.respond(reasoning, answer, self.reward_config.preset)
 
     # Gymnasium.
 

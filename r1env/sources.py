@@ -41,11 +41,10 @@ class Row:
 
 
 def load(source: str, *, split: str, columns: Mapping[str, str] | None = None) -> tuple[list[Row], bool]:
-    """Reads a split of a dataset.
+    """Reads a split of a dataset of questions with one final answer.
 
     Args:
-        source: A file, a directory with `train` and `test` files, or a hub name such as
-            `openai/gsm8k`, with a configuration as `openai/gsm8k:main` and a revision as `…@commit`.
+        source: See `load_records`.
         split: `train` or `test`.
         columns: Which columns hold `question` and `answer`; None to go by the known formats.
 
@@ -56,13 +55,30 @@ def load(source: str, *, split: str, columns: Mapping[str, str] | None = None) -
     Raises:
         DataError: nothing there, unreadable, empty, a missing column, or an answer nobody can grade.
     """
+    records, has_splits = load_records(source, split=split)
+    return _rows(records, source, columns), has_splits
+
+
+def load_records(source: str, *, split: str) -> tuple[list[dict[str, Any]], bool]:
+    """Reads a split of any dataset, its columns as they are.
+
+    Args:
+        source: A file, a directory with `train` and `test` files, or a hub name such as
+            `openai/gsm8k`, with a configuration as `openai/gsm8k:main` and a revision as `…@commit`.
+        split: `train` or `test`.
+
+    Returns:
+        The records, and whether the source itself has splits.
+
+    Raises:
+        DataError: nothing there, or unreadable.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
-        return _rows(read_file(_file_of_split(path, split)), source, columns), True
+        return read_file(_file_of_split(path, split)), True
     if path.exists() or _looks_like_a_path(source):
-        return _rows(read_file(path), source, columns), False
-    records, has_splits = _read_hub(source, split)
-    return _rows(records, source, columns), has_splits
+        return read_file(path), False
+    return _read_hub(source, split)
 
 
 def _looks_like_a_path(source: str) -> bool:

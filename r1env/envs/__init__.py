@@ -10,3 +10,6 @@ def register() -> None:
     register_env("r1env/Math-v0", "r1env.envs.math:MathEnv")
     register_env("r1env/Logic-v0", "r1env.envs.logic.env:LogicEnv")
     register_env("r1env/Multilingual-v0", "r1env.envs.multilingual:MultilingualEnv")
+    register_env("r1env/Choice-v0", "r1env.envs.choice:ChoiceEnv")
+    register_env("r1env/General-v0", "r1env.envs.general:GeneralEnv")
+    register_env("r1env/Mixture-v0", "r1env.mixture:MixtureEnv")
