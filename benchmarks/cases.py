@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from r1env.errors import DataError
+from r1env.grading.language import MGSM_LANGUAGES
 
 Subject = Literal["math", "language"]
-LANGUAGES = ("bn", "de", "en", "es", "fr", "ja", "ru", "sw", "te", "th", "zh")
-"""The languages of MGSM (arXiv 2210.03057): the candidates of `grade language`."""
-
 _Type: TypeAlias = "type | tuple[type, ...]"
 _MATH: Mapping[str, _Type] = {"gold": str, "prediction": str, "expected": bool}
 _SENTENCE: Mapping[str, _Type] = {"text": str, "lang": str}
@@ -89,8 +87,8 @@ def _row(line: str, where: str, subject: Subject) -> dict[str, Any]:
         if not isinstance(row[key], kind) or (isinstance(row[key], bool) and kind is not bool):
             raise DataError(f"{where}: {key!r} is {row[key]!r}; give {_NAMES[kind]}")
     for key in ("lang", "target"):
-        if key in keys and row[key] not in LANGUAGES:
-            raise DataError(f"{where}: {key!r} is {row[key]!r}; the languages are {', '.join(LANGUAGES)}")
+        if key in keys and row[key] not in MGSM_LANGUAGES:
+            raise DataError(f"{where}: {key!r} is {row[key]!r}; the languages are {', '.join(MGSM_LANGUAGES)}")
     if "true_prop" in keys and not 0 <= row["true_prop"] <= 1:
         raise DataError(f"{where}: 'true_prop' is {row['true_prop']!r}; a share lies in 0 to 1")
     return row

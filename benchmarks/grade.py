@@ -18,10 +18,11 @@ from typing import Any
 import gymnasium as gym
 
 from benchmarks import output
-from benchmarks.cases import LANGUAGES, Case, Subject, read
+from benchmarks.cases import Case, Subject, read
 from benchmarks.output import Report
 from r1env.env import ReasoningEnv, response_text
 from r1env.errors import GraderError, MissingDependency, RunError
+from r1env.grading.language import MGSM_LANGUAGES, consistency, identify
 from r1env.grading.math import grade_text
 from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
@@ -84,12 +85,10 @@ class LanguageCases(_Cases):
 
     def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
         """The language that is found, or the target's share as a text."""
-        from r1env.grading.language import consistency, identify
-
         if "lang" in case:
-            found = identify(text, LANGUAGES)
+            found = identify(text, MGSM_LANGUAGES)
             return ("correct" if found == case["lang"] else "wrong"), found, "by its words"
-        share = consistency(text, case["target"], LANGUAGES)
+        share = consistency(text, case["target"], MGSM_LANGUAGES)
         if share is None:
             return "unscorable", None, "the text holds no words"
         return "wrong", repr(float(share)), "share of the words in the target language"
