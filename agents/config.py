@@ -55,11 +55,14 @@ class EnvConfig:
     level: Any = None
     extraction: str | None = None
     reward: RewardConfig = field(default_factory=RewardConfig)
+    max_new_tokens: int | None = None
+    """What an answer needs in bytes; taken where `agent.max_new_tokens` (of sft `eval.max_new_tokens`) is null."""
     eval_levels: list[str] = field(default_factory=list)
     probes: list[dict[str, str]] = field(default_factory=list)
     args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _at_least("env.max_new_tokens", self.max_new_tokens, 1)
         levels = self.level if isinstance(self.level, list) else [self.level]
         if not all(level is None or isinstance(level, str) for level in levels):
             raise ConfigError(f"env.level={self.level}: must be a level's name, or a list of names")
@@ -183,7 +186,7 @@ class GRPOAgentConfig:
     steps: int
     prompts: int
     group: int
-    max_new_tokens: int
+    max_new_tokens: int | None
     min_new_tokens: int
     temperature: float
     lr: float
@@ -214,7 +217,7 @@ class GRPOAgentConfig:
         for key in ("warmup_steps", "weight_decay", "advantage_eps", "clip_low", "clip_high", "kl_coef"):
             _at_least(f"agent.{key}", getattr(self, key), 0)
         _at_least("agent.min_new_tokens", self.min_new_tokens, 0)
-        if self.min_new_tokens > self.max_new_tokens:
+        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
             raise ConfigError(
                 f"agent.min_new_tokens={self.min_new_tokens}: must be at most "
                 f"agent.max_new_tokens={self.max_new_tokens}"
@@ -262,8 +265,18 @@ class GRPOConfig:
     device: str = "auto"
     threads: int | None = None
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of a completion in training."""
+        return _first_of(self.agent.max_new_tokens, self.env.max_new_tokens, "agent.max_new_tokens")
+
     def __post_init__(self) -> None:
         _check_common(self)
+        if self.agent.min_new_tokens > self.max_new_tokens:
+            raise ConfigError(
+                f"agent.min_new_tokens={self.agent.min_new_tokens}: must be at most {self.max_new_tokens}, the most "
+                "tokens that an answer of this environment gets (agent.max_new_tokens)"
+            )
         if self.prompt.force_think and self.env.reward.preset == "r1_zero":
             raise ConfigError(
                 "prompt.force_think=true writes the opening tag for the policy, and the preset r1_zero asks the policy "
@@ -320,7 +333,7 @@ class SFTEvalConfig:
 
     n: int
     k: int
-    max_new_tokens: int
+    max_new_tokens: int | None
     temperature: float
     extraction: str | None
 
@@ -348,8 +361,23 @@ class SFTConfig:
     device: str = "auto"
     threads: int | None = None
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of a completion in evaluation."""
+        return _first_of(self.eval.max_new_tokens, self.env.max_new_tokens, "eval.max_new_tokens")
+
     def __post_init__(self) -> None:
         _check_common(self)
+        if self.eval.n:
+            _ = self.max_new_tokens
+
+
+def _first_of(own: int | None, of_env: int | None, key: str) -> int:
+    if own is None and of_env is None:
+        raise ConfigError(
+            f"{key} is null and this environment names no length of its own; set {key}=256 or the like"
+        )
+    return own if own is not None else int(of_env or 0)
 
 
 def _check_common(cfg: GRPOConfig | SFTConfig) -> None:

@@ -46,7 +46,7 @@ def train(cfg: GRPOConfig) -> Path:
                 cfg,
                 lambda device: _policy(cfg, device),
                 temperature=cfg.agent.temperature,
-                max_new_tokens=cfg.eval.max_new_tokens or cfg.agent.max_new_tokens,
+                max_new_tokens=cfg.eval.max_new_tokens or cfg.max_new_tokens,
             )
             with run.stoppable(), building as p:
                 learn(cfg, run, p)
@@ -73,7 +73,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     measurement = Measurement(cfg, p.env, p.evaluator)
     stream = rollout.TaskStream(p.env, "train", cfg.seed)
     params = SamplingParams(
-        max_new_tokens=agent.max_new_tokens,
+        max_new_tokens=cfg.max_new_tokens,
         min_new_tokens=agent.min_new_tokens,
         temperature=agent.temperature,
         n=agent.group,

@@ -44,7 +44,7 @@ def train(cfg: SFTConfig) -> Path:
                 cfg,
                 lambda device: _policy(cfg, device),
                 temperature=cfg.eval.temperature,
-                max_new_tokens=cfg.eval.max_new_tokens,
+                max_new_tokens=cfg.max_new_tokens,
             )
             with run.stoppable(), building as p:
                 learn(cfg, run, p)

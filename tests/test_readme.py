@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import r1env
 from tests.conftest import ROOT, SMALL
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, flags=re.M | re.S)
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS[2:] for line in block.splitlines() if line.strip()]
+PYTHON = r"^```python\n(.*?)^```"
 WARM_UP = "model.warmup=['agent.steps=4','agent.batch=4']"
 QUICK = (
     *SMALL,
@@ -58,6 +60,12 @@ def test_ci_runs_the_second_one():
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_command(line, command, places, tiny_llama, tiny_base, tmp_path):
+    if line.startswith("r1-bench "):
+        (tmp_path / "cases.jsonl").write_text('{"gold": "1/2", "prediction": "It is 0.5.", "expected": true}\n')
+        quick = ["--seeds", "6"] if "check" in line else []
+        done = command("benchmarks.cli", *shlex.split(line)[1:], *quick)
+        assert done.returncode == 0, done.stderr
+        return
     program, minus_m, module, *arguments = shlex.split(line)
     assert (program, minus_m) == ("python", "-m")
     for name in ("gsm8k", "smollm2"):
@@ -95,10 +103,24 @@ def test_python_examples(monkeypatch, tmp_path, tiny_base):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/precedence").mkdir(parents=True)
     (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
-    examples = re.findall(r"^```python\n(.*?)^```", README, flags=re.M | re.S)
+    examples = re.findall(PYTHON, README, flags=re.M | re.S)
     assert len(examples) == 2
     for example in examples:
         exec(compile(example, "README.md", "exec"), {})
+
+
+ENVIRONMENTS = (ROOT / "docs/environments.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", re.findall(PYTHON, ENVIRONMENTS, flags=re.M | re.S))
+def test_examples_of_the_environments(example):
+    exec(compile(example, "environments.md", "exec"), {})
+
+
+def test_every_environment_has_an_example():
+    for id in r1env.registered_ids():
+        if id.startswith("r1env/"):
+            assert f'r1env.make("{id}"' in ENVIRONMENTS and id in README
 
 
 def test_links_lead_somewhere():

@@ -26,6 +26,8 @@ SLACK_S = 0.5
 _CHUNK = 4
 _MAX_LATE = 2
 _NEAR_MISS_SHARE = 0.25
+_NOISE_SHARE = 0.05
+"""Random characters hit an answer of one letter or digit now and then."""
 _MOST_SHARE = 0.5
 _OTHERS_A_TASK = 4
 _NAMES: Mapping[Family, str] = {
@@ -171,7 +173,9 @@ def limit(family: Family, kind: str, chance: float, many_answers: bool) -> float
         # A right text with something added or dropped may still be right.
         return 1.0 if family == "near miss" or kind in answers.HOLD_THE_RIGHT_ONE else _MOST_SHARE
     by_chance = min(_MOST_SHARE, 2 * chance)
-    return max(by_chance, _NEAR_MISS_SHARE) if family == "near miss" else by_chance
+    if family == "near miss":
+        return max(by_chance, _NEAR_MISS_SHARE)
+    return max(by_chance, _NOISE_SHARE) if family == "noise" else by_chance
 
 
 def _shares(graded: Sequence[Graded]) -> _Shares:

@@ -110,16 +110,15 @@ def _pick(rng: np.random.Generator, among: Sequence[tuple[str, ...]]) -> tuple[s
     return among[_int(rng, 0, len(among) - 1)]
 
 
-def _arithmetic(rng: np.random.Generator) -> _Draft:  # 700
-    a, b = _int(rng, 2, 20), _int(rng, 2, 20)
+def _arithmetic(rng: np.random.Generator) -> _Draft:  # 126 sums and differences, each with many options
+    a, b = _int(rng, 1, 9), _int(rng, 1, 9)
     if rng.random() < 0.5:
         a, b = max(a, b), min(a, b)
         right, symbol, other = a - b, "-", a + b
     else:
-        right, symbol, other = a + b, "+", a - b
-    swapped = int(str(right)[::-1])
-    mistakes = [right + 1, right - 1, right + 10, right - 10, abs(other), swapped]
-    return _Draft(f"{a} {symbol} {b} = ?", right, mistakes, f"{a} {symbol} {b} = {right}", count=3)
+        right, symbol, other = a + b, "+", abs(a - b)
+    near = [right + step for step in (1, -1, 2, -2, 3) if right + step >= 0]
+    return _Draft(f"{a} {symbol} {b} = ?", right, [other, *near], f"{a} {symbol} {b} = {right}", count=5)
 
 
 _UNITS = (

@@ -22,7 +22,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BARE = re.compile(r"[^\s{}$.,]+")
 _FILLER = r"(?:[\s,;.$]|\\q?quad|\\[,;: ()])*"
 _BOX_GAP = re.compile(rf"{_FILLER}(?:(?:\\text\s*\{{\s*)?(?:and|or)\s*\}}?)?{_FILLER}")
-_SAYS = r"(?:\s*(?:[:=：]|[—–-](?=\s)))"
+_SAYS = r"(?:\s{0,8}(?:[:=：]|[—–-](?=\s)))"
 _PHRASE = re.compile(
     rf"""\banswers?(?:\s+(?:is|are)\b{_SAYS}?|{_SAYS})
     |\b(?:antwort|lösung|ergebnis)(?:\s+(?:ist|lautet)\b{_SAYS}?|{_SAYS})
@@ -34,7 +34,7 @@ _PHRASE = re.compile(
     |คำตอบ\s*(?:สุดท้าย)?\s*(?:คือ|:)
     |উত্তর\s*(?:{_SAYS}|হ(?:ল|লো|চ্ছে)\b)
     |సమాధానం\s*{_SAYS}?
-    |^\s*A{_SAYS}""",
+    |^[ \t]{{0,8}}A{_SAYS}""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 _FINAL_PHRASE = re.compile(
@@ -65,7 +65,7 @@ MAX_BOXES = 64
 """More boxes side by side than this are not read as one list."""
 
 MAX_BOX_CHARS = 100_000
-"""Boxes are looked for in so many characters at the end."""
+"""Boxes and phrases are looked for in so many characters at the end."""
 
 MAX_LOOSE_CHARS = 8000
 """Where no form is prescribed, formulas and numbers are looked for in so many characters at the end."""
@@ -212,6 +212,7 @@ def _matching_braces(text: str) -> dict[int, int]:
 
 def answer_phrase(text: str) -> str | None:
     """What follows the last "answer is" or "answer:", to the end of its sentence; None without one."""
+    text = text[-MAX_BOX_CHARS:]
     for match in reversed(list(_PHRASE.finditer(text))):
         phrase = tidy(_sentence(text[match.end() : match.end() + MAX_PHRASE_CHARS + 2]))
         if phrase and len(phrase) <= MAX_PHRASE_CHARS:

@@ -159,7 +159,7 @@ def test_a_line_that_is_no_case_is_named_before_anything_is_graded(write, capsys
         (["math", "no-such-file.jsonl"], "does not exist"),
         (["math", "{file}", "--kind", "essay"], "holds no case to grade (1 lines, of the kinds equiv)"),
         (["math", "{file}", "--workers", "0"], "at least 1"),
-        (["math", "{file}", "--deadline", "-1"], "not positive"),
+        (["math", "{file}", "--deadline", "-1"], "no positive number"),
         (["math", "{file}", "--wrong", "/no/such/directory/wrong.jsonl"], "cannot be written"),
     ],
 )

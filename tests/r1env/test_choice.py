@@ -150,7 +150,7 @@ def test_generated_questions_have_one_right_option(level):
         task = env.task(index=index)
         options, right = task.answer["options"], task.answer["right"]
         numbers = [Fraction(option.split()[0]) for option in options]
-        assert len(set(numbers)) == len(options) == (3 if level == "arithmetic" else 4)
+        assert len(set(numbers)) == len(options) == (5 if level == "arithmetic" else 4)
         assert len({tuple(option.split()[1:]) for option in options}) == 1  # one unit
         assert env.grade(task, env.oracle(task)).reward == env.reward_config.max_reward
         for wrong in range(len(options) + 2):
