@@ -122,6 +122,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
 
     metrics = measurement.metrics(run.notes["before"], measurement.full("after training"), note=_note(cfg))
     metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
+    metrics["grading_this_process"] = dataclasses.asdict(p.pool.stats)
     metrics["seconds_this_process"] = time.perf_counter() - started
     run.finish(p.policy, p.tokenizer, metrics)
     logger.close()

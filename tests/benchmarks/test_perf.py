@@ -11,6 +11,7 @@ import pytest
 from benchmarks.perf import grpo, process, rows
 from benchmarks.perf.__main__ import BENCHMARKS, Options, main
 from r1env.errors import MissingDependency
+from r1env.rewards import RewardConfig
 
 FIELDS = ["name", "shape", "ours_s", "peer", "peer_s", "ratio", "memory_ratio", "error", "failure", "threads"]
 
@@ -266,7 +267,7 @@ def test_our_side_is_told_what_the_peer_is(tmp_path):
     assert (agent.prompts, agent.group, agent.min_new_tokens, agent.max_new_tokens) == (16, 8, 15, 15)
     assert (agent.lr, agent.kl_coef, agent.minibatches, agent.temperature) == (1e-4, 0, 1, 1)
     assert agent.skip_zero_advantage is False and agent.steps == 10 + grpo.WARM_UP_STEPS
-    assert cfg.env.kwargs()["reward"] == grpo.ENV.kwargs["reward"]
+    assert RewardConfig.of(cfg.env.kwargs()["reward"]) == RewardConfig.of(grpo.ENV.kwargs["reward"])
     assert (cfg.env.id, cfg.env.level) == (grpo.ENV.id, grpo.ENV.kwargs["level"])
     assert (cfg.model.dtype, cfg.threads, cfg.seed) == ("float32", 2, 3)
 
