@@ -191,9 +191,13 @@ class ChoiceEnv(ReasoningEnv):
         return letter(task.answer["right"])
 
     def reason(self, task: Task) -> str:
-        """The calculation and the letter it leads to, where the task holds one."""
+        """The calculation, and the options one by one up to the right one, where the task holds a calculation."""
         working = task.meta.get("working")
-        return f"{working}, so {self.solve(task)}" if working else super().reason(task)
+        if not working:
+            return super().reason(task)
+        options, right = task.answer["options"], task.answer["right"]
+        looked_at = [f"{letter(at)} {options[at]} no" for at in range(right)]
+        return f"{working}. " + ", ".join([*looked_at, f"{letter(right)} {options[right]} yes"])
 
 
 class _Row:

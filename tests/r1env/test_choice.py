@@ -178,8 +178,9 @@ def test_the_easiest_level_is_short_and_its_sums_are_right():
         a, sign, b = re.match(r"(\d+) ([+-]) (\d+) = \? A\) ", prompt).groups()
         value = int(a) + int(b) if sign == "+" else int(a) - int(b)
         assert task.answer["options"][task.answer["right"]] == str(value)
-        assert len(prompt.encode()) <= 60 and len(env.reason(task).encode()) <= 60
-        assert env.reason(task).endswith(f"so {env.solve(task)}")
+        assert len(prompt.encode()) <= 60 and len(env.reason(task).encode()) <= 62
+        assert env.reason(task).startswith(f"{a} {sign} {b} = {value}. ")
+        assert env.reason(task).endswith(f"{env.solve(task)} {value} yes")
 
 
 WORKING = re.compile(r"([\d.+*/ -]+) = (-?[\d.]+)$")
