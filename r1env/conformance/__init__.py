@@ -67,6 +67,7 @@ def check(
     findings.append(
         guarded("randomness", lambda: tasks.own_randomness(spec, max(seeds // 4, len(env.levels), 2)))
     )
+    findings.append(guarded("variety", lambda: tasks.varied(env, sample)))
     findings.append(guarded("splits", lambda: tasks.held_out(env, 2 * seeds)))
     try:
         return findings + _graded(spec, env, sample, deadline_s, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import inspect
 import json
@@ -24,6 +25,8 @@ from r1env.types import Task
 
 FRESH_TIMEOUT_S = 120.0
 _LEAST = 2
+_FEWEST_TO_COMPARE = 6
+_MOST_CONSTANT = 0.9
 _FRESH = (
     "import sys; sys.path[:] = sys.argv[1:]; import pickle, json; "
     "from r1env.conformance.tasks import fingerprint, global_seed; "
@@ -165,6 +168,21 @@ def own_randomness(spec: EnvSpec, count: int) -> Finding:
         detail = f"{differing} of {len(found[0])} tasks or worked answers change with the global random seed"
         return failed("randomness", detail, _DRAW_ADVICE)
     return passed("randomness", "the global generators of random and numpy change nothing")
+
+
+def varied(env: ReasoningEnv, tasks: Sequence[Task]) -> Finding:
+    """Whether no single answer is right for nearly all tasks: then nothing but that answer would be learnt."""
+    known = [answer for task in tasks if (answer := env.solve(task)) is not None]
+    if len(known) < _FEWEST_TO_COMPARE:
+        return passed("variety", "not measured with so few right answers")
+    answer, count = collections.Counter(known).most_common(1)[0]
+    share = count / len(known)
+    told = f"the most frequent right answer, {answer[:40]!r}, is that of {count} of {len(known)} tasks"
+    if share > _MOST_CONSTANT:
+        return failed(
+            "variety", told, "draw tasks with different answers, else a constant answer is learnt", share=share
+        )
+    return passed("variety", told, share=share)
 
 
 def held_out(env: ReasoningEnv, count: int) -> Finding:

@@ -108,7 +108,7 @@ class GeneralEnv(ReasoningEnv):
         self.preference = preference
         self._model: Preference | None = None
         self._liking: tuple[str, str, float] | None = None  # task id, answer, score of what was last judged
-        self._looked: tuple[str, str, list[bool | None]] | None = None
+        self._looked: tuple[str, str, list[bool]] | None = None
         self._rows: dict[Split, list[Ingredients]] = {}
 
     def generate(self, rng: np.random.Generator, level: str | None) -> Ingredients:
@@ -176,11 +176,9 @@ class GeneralEnv(ReasoningEnv):
         """Whether the answer meets every constraint; asks the preference model too, where there is one.
 
         Raises:
-            GraderError: the answer's language cannot be told, or the preference model failed.
+            GraderError: the preference model failed.
         """
         results = self._results(task, answer)
-        if None in results:
-            raise GraderError("the language of the answer cannot be told")
         missed = [id for (id, _), met in zip(task.answer, results, strict=True) if not met]
         if self.preference is not None:
             self._liking = (task.id, answer, self._ask(task, answer))
@@ -265,10 +263,10 @@ class GeneralEnv(ReasoningEnv):
             raise GraderError("the preference model's score is not a number from 0 to 1")
         return score
 
-    def _results(self, task: Task, answer: str) -> list[bool | None]:
+    def _results(self, task: Task, answer: str) -> list[bool]:
         """Whether each constraint is met, None where that cannot be told; `check` and `measure` share one look."""
         if self._looked is None or self._looked[:2] != (task.id, answer):
-            found = [_is_met(id, arguments, answer) for id, arguments in task.answer]
+            found = [constraints.check(id, arguments, answer) for id, arguments in task.answer]
             self._looked = (task.id, answer, found)
         return self._looked[2]
 
@@ -287,10 +285,3 @@ def _listed(cell: Any) -> list[Any]:
         except ValueError:
             return []
     return list(cell) if isinstance(cell, (list, tuple)) else []
-
-
-def _is_met(id: str, arguments: Mapping[str, Any], answer: str) -> bool | None:
-    try:
-        return constraints.check(id, arguments, answer)
-    except GraderError:
-        return None

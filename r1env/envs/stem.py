@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -82,21 +82,32 @@ def _decimals(value: Fraction) -> int | None:
 
 
 def _distractors(rng: np.random.Generator, draft: _Draft) -> list[Number]:
-    """Values of mistakes that are not the right one, in random order; at last, values close by."""
+    """Values of mistakes that are not the right one, in random order.
+
+    How many of them are below the right one is drawn first, so that its rank among the options tells nothing. Where
+    the mistakes of one side run out, multiples and neighbours of the right value stand in.
+    """
+    below = int(rng.integers(draft.count)) if draft.right > 0 else 0
     chosen: list[Number] = []
+    for lower, wanted in ((True, below), (False, draft.count - 1 - below)):
+        fitting: list[Number] = []
+        for value in (
+            *(draft.mistakes[i] for i in rng.permutation(len(draft.mistakes))),
+            *_stand_ins(draft.right),
+        ):
+            side = value < draft.right if lower else value > draft.right
+            fits = side and (value >= 0 or draft.right < 0) and value not in fitting
+            if fits and _decimals(Fraction(value)) is not None:
+                fitting.append(value)
+        chosen += fitting[:wanted]
+    return [chosen[i] for i in rng.permutation(len(chosen))]
 
-    def take(values: Iterable[Number]) -> None:
-        for value in values:
-            fits = value >= 0 if draft.right >= 0 else True
-            if fits and value not in (draft.right, *chosen) and _decimals(Fraction(value)) is not None:
-                chosen.append(value)
 
-    mistakes = list(draft.mistakes)
-    take(mistakes[i] for i in rng.permutation(len(mistakes)))
-    if len(chosen) < draft.count - 1:
-        step = 10 ** max(0, len(str(abs(int(draft.right)))) - 2)
-        take(draft.right + sign * times * step for times in (1, 2, 10) for sign in (1, -1))
-    return chosen[: draft.count - 1]
+def _stand_ins(right: Number) -> list[Number]:
+    exact = Fraction(right)
+    step = Fraction(10) ** max(0, len(str(abs(int(right)))) - 2)
+    near = [exact + sign * times * step for times in (1, 2, 3, 10) for sign in (1, -1)]
+    return [exact / 10, exact * 10, exact / 2, exact * 2, *near, exact / 100, exact * 100, exact / 5, exact * 5]
 
 
 # Levels. The comment says how many questions there are but for the choice and order of options.

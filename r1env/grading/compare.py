@@ -79,6 +79,10 @@ def _same_value(gold: Answer, answer: Answer) -> bool:
     if gold.unit and answer.unit and gold.unit != answer.unit:
         return False
     left, right = _without_degrees(gold.tree), _without_degrees(answer.tree)
+    if {_is(gold.tree, "degrees"), _is(right, "percent")} == {True} or (
+        _is(left, "percent") and _is(answer.tree, "degrees")
+    ):
+        return False
     left_percent, right_percent = _is(left, "percent"), _is(right, "percent")
     if left_percent and not right_percent:
         return _equal(left[2], right) or _equal(left, right)  # 28% is asked for, 28 or 0.28 is said
@@ -127,9 +131,13 @@ def _rounds(gold: Answer, answer: Answer) -> bool:
             continue
         significant = len(str(abs(rounded.numerator * 10**decimal.decimals // rounded.denominator)))
         if significant >= ROUNDED_DIGITS:
-            error = abs(values.as_float(value) - values.as_float(rounded))
-            # Rounded or cut off: within one unit of the last place.
-            if error < values.as_float(Fraction(1, 10**decimal.decimals)):
+            true, told = values.as_float(value), values.as_float(rounded)
+            place = values.as_float(Fraction(1, 10**decimal.decimals))
+            cut_off = abs(told) <= abs(true) and abs(true - told) < place
+            as_float = (
+                significant >= 15 and abs(true - told) <= abs(true) * 2.0**-52
+            )  # a computer's own rounding
+            if abs(true - told) <= place / 2 or cut_off or as_float:
                 return True
     return False
 

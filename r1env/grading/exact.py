@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
 
+from r1env.grading.units import SHORT, is_unit
+
 MAX_CHARS = 200
 """Longer texts are not numbers to us; keeps integer parsing cheap."""
 
@@ -30,18 +32,6 @@ _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[ ']\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)")
 _SLASH = re.compile(r"(.+?)\s*/\s*(.+)")
 _MIXED = re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)")
-
-# A word after a number is its unit, unless it changes the value. Glued to the number it might be a product
-# of variables (3ab): then, and where it has two letters, only these are units.
-_NOT_UNITS = re.compile(
-    "(?:hundred|thousand|million|billion|trillion)(?:th)?s?|dozens?|pairs?|half|halves"
-    "|(?:third|fourth|quarter|fifth|sixth|seventh|eighth|ninth|tenth|twelfth)s?"
-    "|and|not|times|plus|minus|over|divided|squared|cubed|factorial|sqrt|mod|sin|cos|tan|log|exp|abc|xyz"
-)
-_SHORT_UNITS = frozenset(
-    ("cm", "mm", "km", "ft", "in", "yd", "mi", "kg", "mg", "lb", "lbs", "oz", "ml", "min", "sec", "hr", "hrs",
-     "mph", "kmh", "sq", "cu", "deg")
-)  # fmt: skip
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -81,8 +71,13 @@ def _without_units(text: str) -> str:
     if match is None:
         return text
     glued = not match.group()[0].isspace()
+    if not is_unit(match.group()):
+        return text
     for word in re.findall(r"[A-Za-zµ]+", match.group().lower()):
-        if word not in _SHORT_UNITS and (glued or len(word) < 3 or _NOT_UNITS.fullmatch(word)):
+        # Glued to the number it might be a product of variables (3ab): then, and where it is short, only these.
+        if word not in SHORT and (glued or len(word) < 3):
+            return text
+        if len(word) == 1:
             return text
     return text[: match.start()]
 

@@ -178,16 +178,19 @@ class _Parser:
                 self.take()
                 factors.append(("pow", self.signed(), MINUS))
             elif self.starts_factor():
-                # Two numbers side by side are no product: a mixed number, or a slip.
-                if self.kind() == "number" and factors[-1][0] == "num":
-                    factors[-1] = self.mixed(factors[-1])
-                elif self.at_command("frac") and self.is_mixed(factors[-1]):
-                    factors[-1] = ("add", factors[-1], self.power())
-                else:
-                    factors.append(self.power())
+                factors.append(self.factor())
             else:
                 break
         return factors[0] if len(factors) == 1 else ("mul", *factors)
+
+    def factor(self) -> Tree:
+        """A power, or a mixed number: two numbers side by side are no product."""
+        base = self.power()
+        if base[0] == "num" and self.kind() == "number":
+            return self.mixed(base)
+        if base[0] == "num" and self.at_command("frac") and self.is_mixed(base):
+            return ("add", base, self.power())
+        return base
 
     def mixed(self, whole: Tree) -> Tree:
         """`1 3/4`: an integer, a space, a proper fraction."""
@@ -203,12 +206,8 @@ class _Parser:
         r"""Whether `1\frac{3}{4}` is 1 + 3/4: an integer before a fraction of two integers."""
         if factor[0] != "num" or factor[1].denominator != 1 or factor[1] == 0:
             return False
-        return bool(
-            re.match(
-                r"frac (?:\{ )?\d+ (?:\} )?(?:\{ )?\d+",
-                " ".join(t.text for t in self.tokens[self.position : self.position + 7]),
-            )
-        )
+        ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 7])
+        return bool(re.match(r"frac (?:\d\d(?: |$)|(?:\{ )?\d+ (?:\} )?(?:\{ )?\d+)", ahead))
 
     def starts_factor(self) -> bool:
         kind = self.kind()
@@ -232,7 +231,7 @@ class _Parser:
             count += 1
             if count > 2:
                 raise Unreadable("a row of signs")
-        factor = self.power()
+        factor = self.factor()
         return factor if sign > 0 else ("mul", MINUS, factor)
 
     def power(self) -> Tree:
@@ -302,7 +301,7 @@ class _Parser:
         if len(text) > 400:
             raise Unreadable("a number of more than 400 digits")
         value = Fraction(text)
-        if self.at_command("overline") and self.peek(1) == "{":
+        if self.at_command("overline", "bar") and self.peek(1) == "{":
             # 0.1\overline{6}: the digits under the line go on for ever.
             self.take()
             self.expect("{")

@@ -33,10 +33,11 @@ _PHRASE = re.compile(
     |(?:答案|答え|答)(?:{_SAYS}|\s*[是为為は])
     |คำตอบ\s*(?:สุดท้าย)?\s*(?:คือ|:)
     |উত্তর\s*(?:{_SAYS}|হ(?:ল|লো|চ্ছে)\b)
-    |సమాధానం\s*{_SAYS}?
-    |^[ \t]{{0,8}}A{_SAYS}""",
+    |సమాధానం\s*{_SAYS}?""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
+_SHORT_PHRASE = re.compile(r"^[ \t]{0,8}A[:：][ \t]*([^\n]+)$", re.MULTILINE)
+_HEDGE = re.compile(r"(?:not|less|more|fewer|greater|at most|at least|between|either|neither)\b", re.IGNORECASE)
 _FINAL_PHRASE = re.compile(
     r"\bfinal answer(?:\s+is\b\s*:?|\s*:)\s*(?:the\s+final\s+answer\s+is\b\s*:?)?", re.IGNORECASE
 )
@@ -51,6 +52,7 @@ _FIRST_WORD = re.compile(
     r"(?!(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|arc\w+|min|max|pi)\b)[^\W\d_]{2,}\b(?!\s*[=:(])"
 )
 _LETTER = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?")
+_COPULA = re.compile(r"(?:です|となります|になります|である)\s*$")
 _TAG = re.compile(r"</?(?:think|answer)>")
 _NEXT_TURN = re.compile(
     r"<\|(?:im_start|start_header_id)\|>\s*(?:user|human)|<\|user\|>|<｜User｜>|<start_of_turn>user"
@@ -124,8 +126,10 @@ def loose_answer(text: str) -> str | None:
     if hashes:
         return str(hashes[-1]).strip()
     phrase = answer_phrase(text)
+    if phrase is None and (short := _SHORT_PHRASE.findall(text[-MAX_LOOSE_CHARS:])):
+        phrase = tidy(short[-1])  # A: 5
     if phrase is not None:
-        return _reduced(phrase) or phrase
+        return phrase if _HEDGE.match(phrase) else _reduced(phrase) or phrase
     return _reduced(text)
 
 
@@ -225,6 +229,7 @@ def _sentence(text: str) -> str:
     text = text[: MAX_PHRASE_CHARS + 2].lstrip(" \t\n:")
     end = _SENTENCE_END.search(text)
     text = text[: end.start()] if end else text
+    text = _COPULA.sub("", text)
     return text.removeprefix("**") if text.count("**") == 1 else text  # **Answer:** 5
 
 

@@ -74,6 +74,16 @@ def check_language(code: str) -> str:
     return code
 
 
+NEIGHBOURS: Mapping[str, tuple[str, ...]] = {
+    "de": ("nl",),
+    "es": ("pt", "it"),
+    "fr": ("it", "pt"),
+    "ru": ("uk", "bg"),
+    "sw": ("id",),
+}
+"""Languages that fluent text would pass for a target's if they were no candidates."""
+
+
 def consistency(text: str, target: str, languages: Sequence[str] = MGSM_LANGUAGES) -> float | None:
     """The share of the text's words that are in the target language, in [0, 1].
 
@@ -88,7 +98,7 @@ def consistency(text: str, target: str, languages: Sequence[str] = MGSM_LANGUAGE
     Raises:
         ConfigError: a language that is not known.
     """
-    tally = _tally(text, (*languages, target))
+    tally = _tally(text, (*languages, target, *NEIGHBOURS.get(target, ())))
     total = sum(tally.values())
     return tally[target] / total if total else None
 
@@ -107,7 +117,7 @@ def identify(text: str, languages: Sequence[str] = MGSM_LANGUAGES) -> str | None
 def load(target: str, languages: Sequence[str] = MGSM_LANGUAGES) -> None:
     """Loads what `consistency` needs, which takes some tenths of a second, before any deadline runs."""
     for script in set(scripts.LANGUAGES.values()) - {"han"}:
-        candidates = _candidates((*languages, target))[script]
+        candidates = _candidates((*languages, target, *NEIGHBOURS.get(target, ())))[script]
         if len(candidates) > 1:
             _identifier(candidates)
 
@@ -216,8 +226,10 @@ def _identifier(languages: tuple[str, ...]) -> _Identify:
     """What names the language of a text, out of several that share a script; built once, then only read."""
     with _identifiers_lock:
         if languages not in _identifiers:
+            # Stop words know no neighbours: of them, the language that is asked for gets the text.
+            known = [language for language in languages if language in MGSM_LANGUAGES] or languages
             _identifiers[languages] = _by_py3langid(languages) or functools.partial(
-                stopwords.guess, languages=languages
+                stopwords.guess, languages=known
             )
         return _identifiers[languages]
 

@@ -45,8 +45,9 @@ _SPACED_THOUSANDS = re.compile(
 )
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d),\\!\s*(?=\d)")
 _WRAPPER = re.compile(
-    r"\\(?:boldsymbol|mathbf|mathit|mathsf|mathcal|mathbb|bm|vec|hat|bar|underline|pmb|mathnormal)\s*(?=[{A-Za-z\\])"
+    r"\\(?:boldsymbol|mathbf|mathit|mathsf|mathcal|mathbb|bm|vec|underline|pmb|mathnormal)\s*(?=[{A-Za-z\\])"
 )
+_REALS = re.compile(r"\\mathbb\s*(?:\{\s*R\s*\}|R(?![A-Za-z]))(?!\s*[\^_])")
 _TEXT = re.compile(
     r"\\(?:text|textrm|textbf|textit|textnormal|textsf|texttt|mathrm|mbox|hbox|operatorname\*?|rm)\s*\{([^{}]*)\}"
 )
@@ -95,6 +96,7 @@ def plain(text: str) -> str:
     text = _SPACED_THOUSANDS.sub(lambda match: re.sub(r"\\?[^\d\\]", "", match[0]), text)
     text = _CURRENCY.sub(" ", text)
     text = _SPACE.sub(" ", _SIZE.sub(" ", _DELIMITERS.sub(" ", text)))
+    text = _REALS.sub(r"(-\\infty,\\infty)", text)
     text = _WRAPPER.sub("", text).replace("**", "^")
     text = _LONE_ROMAN.sub(r" \1", text)
     text = _TEXT.sub(_roman, text)
@@ -134,7 +136,7 @@ class Token(NamedTuple):
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |\\text\{(?P<text>[^{}]*)\}
-    |(?P<number>\d+(?:\.\d+|\.(?=\s*\\overline))?|\.\d+)
+    |(?P<number>\d+(?:\.\d+|\.(?=\s*\\(?:overline|bar)))?|\.\d+)
     |(?P<brace>\\[{}|])
     |(?P<row>\\\\)
     |\\(?P<command>[A-Za-z]+)

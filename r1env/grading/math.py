@@ -21,13 +21,15 @@ from r1env.grading.expression import Unreadable
 from r1env.grading.latex import plain
 from r1env.grading.output import stated_answer
 from r1env.grading.structure import Answer
+from r1env.grading.units import currencies
 from r1env.grading.values import TooLarge, Undefined
 
 MAX_CHARS = 500
 """A longer answer is refused; no gold answer of GSM8K or MATH has more than 160 characters."""
 
-_SIGNED = re.compile(r"(?<!\\)[A-Za-z]{2}|[A-Za-z](?![A-Za-z{])|[%％°º]|\\(?:text|mathrm|mbox|circ)")
-"""Signs of a unit, which has to be the same on both sides; `\\frac` is none."""
+_NOTATION = re.compile(r"\\(?:[dtc]?frac|left|right|displaystyle)(?![A-Za-z])")
+_SIGNED = re.compile(r"[A-Za-z%％°º]")
+"""Signs of a unit, which has to be the same on both sides; letters of `_NOTATION` are none."""
 
 _ELLIPSIS = re.compile(r"\.\.\.|\\[lcdv]?dots(?![a-z])")
 _CALCULATION = re.compile(r"(?=.*\d\s*\)?\s*[*/×·÷+-])[\d.,()\s*/×·÷+-]*")
@@ -45,8 +47,15 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     """
     if len(answer) > MAX_CHARS:
         return False, f"the answer has {len(answer)} characters; more than {MAX_CHARS} are not read"
+    money = currencies(gold), currencies(answer)
+    if all(money) and not money[0] & money[1]:
+        return False, "another currency"
     exact_gold, exact_answer = parse_exact(gold), parse_exact(answer)
-    if exact_gold is not None and exact_answer is not None and not _SIGNED.search(gold + answer):
+    if (
+        exact_gold is not None
+        and exact_answer is not None
+        and not _SIGNED.search(_NOTATION.sub("", gold + answer))
+    ):
         may_be_rounded = exact_gold.denominator > 1 and "." in gold + answer
         if exact_gold == exact_answer or not may_be_rounded:
             return exact_gold == exact_answer, "compared as exact numbers"
@@ -63,6 +72,8 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
         return False, "the answer has a power or factorial too large to check"
     if verdict is not None:
         return verdict, "compared by structure and value"
+    if r"\text" in plain_answer and r"\text" not in plain_gold:
+        return False, "the answer has words beside its value"
     right, detail = symbolic.equal(plain_gold, plain_answer)
     if right is None:
         raise GraderError("the task's right answer is not readable; correct it in the dataset")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from r1env.grading import expression
+from r1env.grading import expression, units
 from r1env.grading.expression import MINUS, Tree, Unreadable
 from r1env.grading.latex import Token, plain, tokens
 
@@ -43,47 +43,6 @@ _BASE = re.compile(r"\(?([0-9]+[0-9A-F]*|[A-F][0-9A-F]*\d[0-9A-F]*)\)?_\{?(\d{1,
 _WORDS = frozenset(["yes", "no", "odd", "even", "none", "true", "false", "all", "never", "always", "both"])
 _ITEM_WORDS = ("and", "or")
 _GLUED_WORD = re.compile(r"(?<=[\d)\]}])(or|and)(?=[A-Z\d(\[{\\-])")
-# A word after a number is its unit, unless it changes the value.
-_NOT_UNITS = re.compile(
-    "(?:hundred|thousand|million|billion|trillion)(?:th)?s?|dozens?|pairs?|half|halves"
-    "|(?:third|fourth|quarter|fifth|sixth|seventh|eighth|ninth|tenth|twelfth)s?"
-    "|and|or|not|times|plus|minus|over|divided|squared|cubed|factorial|sqrt|mod|abc|xyz|infty|infinity"
-)
-_SHORT_UNITS = frozenset(
-    [
-        "cm",
-        "mm",
-        "km",
-        "m",
-        "ft",
-        "in",
-        "yd",
-        "mi",
-        "kg",
-        "mg",
-        "g",
-        "lb",
-        "lbs",
-        "oz",
-        "ml",
-        "min",
-        "sec",
-        "s",
-        "hr",
-        "hrs",
-        "h",
-        "mph",
-        "kmh",
-        "sq",
-        "cu",
-        "deg",
-        "cents",
-    ]
-)
-_UNIT_NOISE = re.compile(r"[^a-z0-9/]|(?<=[a-z]{3})s(?![a-z])")
-_NO_UNIT = frozenset(
-    ("unit", "units", "squareunit", "cubicunit", "answer", "total", "approximately", "dollar", "usd")
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -409,7 +368,7 @@ def _bracketed(found: Sequence[Token]) -> Answer | None:
     if opening == r"\{":
         if any(token.text in ("|", ":") for token in inner) and len(parts) == 1:
             raise Unreadable("a set by its property")
-        return Answer("set", tuple(_read(part) for part in parts if part))
+        return Answer("set", tuple(dict.fromkeys(_read(part) for part in parts if part)))
     if len(parts) == 1:
         # Brackets around one thing group it; around a structure they are idle.
         if opening + closing not in ("()", "[]", "{}"):
@@ -465,21 +424,22 @@ def _without_unit(found: Sequence[Token]) -> tuple[Sequence[Token], str]:
         if before.text == "/" and end > 2 and (found[end - 2].kind in ("text", "name")):
             unit.insert(0, "/")
             end -= 1
-    text = _UNIT_NOISE.sub("", "".join(unit).casefold())
-    return found[:end], "" if text in _NO_UNIT else text
+    return found[:end], units.normal(" ".join(unit))
 
 
 def _is_unit(word: Token, before: Token, more: bool) -> bool:
+    if not units.is_unit(word.text):
+        return False
     if word.kind == "text":
-        return not _NOT_UNITS.fullmatch(word.text.strip().casefold())
+        return True
     after_value = (
         before.kind in ("number", "text")
         or before.text in (")", "}", "%", "°", "/")
         or (before.kind == "name" and len(before.text) > 2)
     )
-    if word.kind != "name" or not after_value or _NOT_UNITS.fullmatch(word.text.casefold()):
+    if word.kind != "name" or not after_value:
         return False
-    if word.text.casefold() in _SHORT_UNITS and len(word.text) > 1:
+    if word.text.casefold() in units.SHORT and len(word.text) > 1:
         return True
     if word.text in expression._FUNCTIONS or (before.text == "}" and not word.spaced):
         return False

@@ -343,8 +343,6 @@ def _analytic(name: str, arguments: list[Any], is_complex: bool) -> Any:
         if abs(first) > _MAX_EXPONENT:
             raise TooLarge("a power that cannot be computed")
         return mp.exp(first)
-    if name in ("Re", "Im", "arg"):
-        return {"Re": mp.re, "Im": mp.im, "arg": mp.arg}[name](first)
     function = {
         "arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan, "arccot": mp.acot, "sin": mp.sin, "cos": mp.cos,
         "tan": mp.tan, "cot": mp.cot, "sec": mp.sec, "csc": mp.csc, "sinh": mp.sinh, "cosh": mp.cosh,

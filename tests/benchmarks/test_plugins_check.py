@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 OURS = [id for id in r1env.registered_ids() if id.startswith("r1env/")]
 CHECKS = (
-    "make", "tasks", "seeds", "randomness", "splits", "oracle", "latency", "empty answers", "cheats",
+    "make", "tasks", "seeds", "randomness", "variety", "splits", "oracle", "latency", "empty answers", "cheats",
     "near misses", "noise", "reward", "unscorable", "deadline", "gymnasium", "step", "secrets",
 )  # fmt: skip
 

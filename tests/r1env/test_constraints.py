@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r1env import DataError, GraderError
+from r1env import DataError
 from r1env.grading import constraints
 from r1env.grading.constraints import IDS, LEAST, LESS, check, count_capital_words, count_sentences, validate
 
@@ -209,9 +209,9 @@ def test_response_language(language):
 
 
 @needs_languages
-def test_a_language_that_cannot_be_told_is_the_graders_fault():
-    with pytest.raises(GraderError, match="cannot be told"):
-        check("language:response_language", {"language": "en"}, "ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ")
+@pytest.mark.parametrize("text", ["ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ ᐊᐃᓐᖓᐃ", "$$x$$ a1 b2 c3 d4 e5 f6", "ꙮ ꙮ ꙮ"])
+def test_a_language_that_cannot_be_told_is_not_the_one_asked_for(text):
+    assert not check("language:response_language", {"language": "en"}, text)
 
 
 @needs_languages

@@ -15,6 +15,15 @@ from r1env.errors import GraderError
 from r1env.grading.math import MAX_CHARS, equivalent, grade_text, validate
 
 EQUAL = [
+    (r"-\frac{7}{3}", r"-2\frac{1}{3}"),
+    (r"-\frac{7}{3}", "-2 1/3"),
+    ("-1.5", r"-1\frac12"),
+    (r"5\text{ cm}", "5 centimeters"),
+    (r"5\text{ cm}^2", "5 square centimeters"),
+    ("3 hours", "3 hrs"),
+    (r"\mathbb{R}", r"(-\infty,\infty)"),
+    (r"\{1,2\}", r"\{1,2,2\}"),
+    (r"\$5", "5 dollars"),
     (r"\frac{1}{3}", r"\dfrac{1}{3}"),
     (r"3\sqrt{13}", r"\sqrt{117}"),
     (r"\sqrt{2}", r"\frac{2}{\sqrt{2}}"),
@@ -117,6 +126,24 @@ EQUAL = [
 ]
 # Known false positives of public graders among them.
 DIFFERENT = [
+    (r"-\frac{2}{3}", r"-2\frac{1}{3}"),
+    (r"-\frac{2}{3}", "-2 1/3"),
+    ("-0.5", r"-1\frac12"),
+    ("5", r"5\text{ or 6}"),
+    ("5", r"5\text{ is wrong}"),
+    ("5", r"5\text{ no, 6}"),
+    ("5", r"5\text{ million dollars}"),
+    ("5", r"5\text{ plus one}"),
+    ("5", "5 lakh"),
+    ("5", "5 fifteenths"),
+    ("5", "5 negative"),
+    (r"\$5", "5 cents"),
+    (r"\$5", "5 euros"),
+    ("€5", r"\$5"),
+    (r"30^\circ", "30%"),
+    ("z", r"\bar z"),
+    (r"\frac{1}{3}", "0.333334"),
+    (r"\frac{2}{7}", "0.285715"),
     ("9", "10"),
     (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
     (r"2\,220", "222"),

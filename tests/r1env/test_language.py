@@ -46,6 +46,23 @@ def mgsm(data_dir):
     }
 
 
+NEIGHBOURING = {
+    "it": ("es", "Prima calcoliamo il prezzo di tutte le mele, poi aggiungiamo il costo delle arance."),
+    "pt": ("es", "Primeiro calculamos o preço de todas as maçãs, depois somamos o custo das laranjas."),
+    "uk": ("ru", "Спочатку порахуємо ціну всіх яблук, потім додамо вартість апельсинів."),
+    "bg": ("ru", "Първо изчисляваме цената на всички ябълки, след това добавяме цената на портокалите."),
+    "nl": ("de", "Eerst berekenen we de prijs van alle appels, daarna tellen we de sinaasappels erbij op."),
+    "id": ("sw", "Pertama kita hitung harga semua apel, lalu kita tambahkan biaya jeruk."),
+}
+
+
+@pytest.mark.parametrize("language", NEIGHBOURING)
+def test_a_neighbouring_language_is_not_the_one_asked_for(language):
+    pytest.importorskip("py3langid", reason="stop words know no neighbours")
+    target, text = NEIGHBOURING[language]
+    assert consistency(text, target) == 0.0
+
+
 @pytest.mark.parametrize("kind", ["sentence", "mathy"])
 def test_real_sentences_are_identified(identifier, rows, kind):
     labelled = [row for row in rows if row["kind"] == kind]
