@@ -20,78 +20,15 @@ Tree: TypeAlias = "tuple[Any, ...]"
 MAX_DEPTH = 40
 """Brackets, fractions, roots and exponents within each other; deeper ones are unreadable."""
 
+# Words in a text rather than a list: sixty quoted names are harder to read.
 _GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "varepsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "vartheta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-        "hbar",
-        "ell",
-        "partial",
-        "nabla",
-    ]
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "  # noqa: SIM905
+    "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega hbar ell partial nabla".split()
 )
-_FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "min",
-        "max",
-        "gcd",
-        "lcm",
-        "Re",
-        "Im",
-        "arg",
-        "det",
-    ]
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth ln log lg exp min max gcd lcm".split()  # noqa: SIM905
 )
+"""Functions that are written by name, with or without a backslash."""
 _INVERSES = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 _SPELLED = {
     "asin": "arcsin",
@@ -218,7 +155,7 @@ class _Parser:
                 return not self.bars and "|" in [t.text for t in self.tokens[self.position + 1 :]]
             return self.peek() in ("(", "[", "{")
         if kind == "command":
-            return self.peek() in _GREEK | _FUNCTIONS or self.peek() in (
+            return self.peek() in _GREEK | FUNCTIONS or self.peek() in (
                 "frac", "sqrt", "pi", "infty", "binom", "lfloor", "lceil",
             )  # fmt: skip
         return False
@@ -375,7 +312,7 @@ class _Parser:
             if self.take().text != {"lfloor": "rfloor", "lceil": "rceil"}[name]:
                 raise Unreadable("a floor without its end")
             return ("fn", {"lfloor": "floor", "lceil": "ceiling"}[name], inner)
-        if name in _FUNCTIONS:
+        if name in FUNCTIONS:
             return self.function(name)
         raise Unreadable(f"the command \\{name}")
 
@@ -412,7 +349,7 @@ class _Parser:
             self.tokens = [*self.tokens[: self.position], *rest, *self.tokens[self.position + 1 :]]
 
     def is_known(self, name: str) -> bool:
-        return name in _FUNCTIONS or name in _SPELLED or name in ("sqrt", "pi", "infty")
+        return name in FUNCTIONS or name in _SPELLED or name in ("sqrt", "pi", "infty")
 
     def root(self) -> Tree:
         degree: Tree = TWO
@@ -459,7 +396,7 @@ class _Parser:
             return found
         # sin 2x, ln 2: the factors up to the next operator or function.
         factors = [self.signed()]
-        while self.starts_factor() and not self.at_mark("(", "[", "|") and self.peek() not in _FUNCTIONS:
+        while self.starts_factor() and not self.at_mark("(", "[", "|") and self.peek() not in FUNCTIONS:
             factors.append(self.power())
         return [factors[0] if len(factors) == 1 else ("mul", *factors)]
 

@@ -25,22 +25,11 @@ _OPENING, _CLOSING = (
     (")", "]", r"\}", "}", "rangle", "rfloor", "rceil"),
 )
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">="}
-_OTHER_RELATIONS = (
-    "ne",
-    "equiv",
-    "to",
-    "Rightarrow",
-    "implies",
-    "iff",
-    "rightarrow",
-    "cap",
-    "setminus",
-    "cong",
-    "subset",
-)
+_OTHER_RELATIONS = frozenset("ne equiv to Rightarrow implies iff rightarrow cap setminus cong subset".split())  # noqa: SIM905
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "vmatrix", "Bmatrix", "Vmatrix", "smallmatrix", "array")
 _BASE = re.compile(r"\(?([0-9]+[0-9A-F]*|[A-F][0-9A-F]*\d[0-9A-F]*)\)?_\{?(\d{1,2})\}?")
 _WORDS = frozenset(["yes", "no", "odd", "even", "none", "true", "false", "all", "never", "always", "both"])
+_SYMBOLS = ("sqrt", "infty", "alpha", "beta", "theta")
 _ITEM_WORDS = ("and", "or")
 _GLUED_WORD = re.compile(r"(?<=[\d)\]}])(or|and)(?=[A-Z\d(\[{\\-])")
 
@@ -159,19 +148,19 @@ def _list(items: list[Answer]) -> Answer:
 
 
 def _words(found: Sequence[Token]) -> Answer | None:
-    """Where there are words only: `\text{Evelyn}`, `yes`, `regular hexagon`."""
-    names = [token for token in found if token.kind in ("text", "name")]
-    if len(names) < len(found) or any(token.kind == "name" and token.text in _ITEM_WORDS for token in found):
+    r"""Where there are words only: `\text{Evelyn}`, `yes`, `regular hexagon`; not `ab`, which is a product."""
+    if any(token.kind not in ("text", "name") or token.text in _ITEM_WORDS for token in found):
         return None
-    if (
-        found[0].kind == "text"
-        or (len(found) > 1 and any(len(token.text) > 2 for token in found))
-        or found[0].text.lower() in _WORDS
-        or (len(found[0].text) > 3 and found[0].text not in ("sqrt", "infty", "alpha", "beta", "theta"))
-    ):
-        words = re.sub(r"[\W_]+", " ", " ".join(token.text for token in found)).strip().casefold()
-        return Answer("words", mark=words) if words else None
-    return None
+    first = found[0]
+    is_word = (
+        first.kind == "text"
+        or first.text.lower() in _WORDS
+        or (len(first.text) > 3 and first.text not in _SYMBOLS)
+    )
+    if not is_word and not (len(found) > 1 and any(len(token.text) > 2 for token in found)):
+        return None
+    words = re.sub(r"[\W_]+", " ", " ".join(token.text for token in found)).strip().casefold()
+    return Answer("words", mark=words) if words else None
 
 
 def _split(found: Sequence[Token], at: Callable[[Token], bool]) -> list[list[Token]]:
@@ -441,6 +430,6 @@ def _is_unit(word: Token, before: Token, more: bool) -> bool:
         return False
     if word.text.casefold() in units.SHORT and len(word.text) > 1:
         return True
-    if word.text in expression._FUNCTIONS or (before.text == "}" and not word.spaced):
+    if word.text in expression.FUNCTIONS or (before.text == "}" and not word.spaced):
         return False
     return (word.spaced and len(word.text) > 2) or (more and before.text == "/")

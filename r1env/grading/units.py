@@ -10,35 +10,7 @@ import re
 
 MAX_WORDS = 4
 SHORT = frozenset(
-    [
-        "cm",
-        "mm",
-        "km",
-        "m",
-        "ft",
-        "in",
-        "yd",
-        "mi",
-        "kg",
-        "mg",
-        "g",
-        "lb",
-        "lbs",
-        "oz",
-        "ml",
-        "min",
-        "sec",
-        "s",
-        "hr",
-        "hrs",
-        "h",
-        "mph",
-        "kmh",
-        "sq",
-        "cu",
-        "deg",
-        "cents",
-    ]
+    "cm mm km m ft in yd mi kg mg g lb lbs oz ml min sec s hr hrs h mph kmh sq cu deg cents".split()  # noqa: SIM905
 )
 """Units of one to three letters, and those that may stand right behind a number."""
 

@@ -82,6 +82,16 @@ class NearEnv(SumEnv):
         return re.fullmatch(r"\d{1,9}", answer) is not None and abs(int(answer) - int(task.answer)) < 1200
 
 
+class OffByOneEnv(SumEnv):
+    def check(self, task, answer):
+        return re.fullmatch(r"\d{1,9}", answer) is not None and abs(int(answer) - int(task.answer)) <= 1
+
+
+class ConstantEnv(SumEnv):
+    def generate(self, rng, level):
+        return f"Is {rng.integers(10**6)} a number?", "yes", {}
+
+
 class WholeTextEnv(SumEnv):
     """Reads the last number of the whole response, the reasoning included."""
 

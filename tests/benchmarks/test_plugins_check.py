@@ -54,6 +54,8 @@ def test_an_environment_without_answers_says_so():
         ("Substring", "near misses", "negated"),
         ("Yes", "near misses", "another task's answer"),
         ("Near", "near misses", "another task's answer"),
+        ("OffByOne", "near misses", "the last digit one higher"),
+        ("Constant", "variety", "'yes', is that of"),
         ("WholeText", "empty answers", "only in the reasoning"),
         ("GlobalRandom", "randomness", "global random seed"),
         ("Entropy", "seeds", "asked again"),
