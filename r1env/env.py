@@ -259,6 +259,10 @@ class ReasoningEnv(gym.Env[str, str]):
             meta={"level": level, **meta, "split": split},
         )
 
+    def share(self, rows: Sequence[Ingredients], split: Split) -> list[Ingredients]:
+        """The rows that fall to a split by content hash, for a dataset without splits of its own."""
+        return [row for row in rows if split_of(self._assemble(row, split, None).id, self.test_share) == split]
+
     def _known_levels(self, level: str | Sequence[str] | None) -> tuple[str, ...]:
         if level is None:
             return self.levels[:1]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from r1env import prompts, sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, split_of
+from r1env.env import Ingredients, Judgement, ReasoningEnv, Split
 from r1env.envs import instructions
 from r1env.errors import ConfigError, DataError, GraderError, nearest
 from r1env.grading import constraints
@@ -134,8 +134,7 @@ class GeneralEnv(ReasoningEnv):
         records, has_splits = sources.load_records(source, split=split)
         rows = [self._read(source, number, record) for number, record in enumerate(records)]
         if not has_splits and self.test_source is None:
-            ids = [self._assemble(row, split, None).id for row in rows]
-            rows = [row for row, id in zip(rows, ids, strict=True) if split_of(id, self.test_share) == split]
+            rows = self.share(rows, split)
         if not rows:
             raise DataError(
                 f"split {split!r} of {source} is empty: none of its {len(records)} rows is in it; "

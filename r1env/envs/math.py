@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from r1env import prompts, sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, split_of
+from r1env.env import Ingredients, Judgement, ReasoningEnv, Split
 from r1env.envs import arithmetic
 from r1env.errors import ConfigError, DataError, nearest
 from r1env.grading.exact import parse_number
@@ -124,8 +124,7 @@ class MathEnv(ReasoningEnv):
                     f"{row.answer[:60]!r}, because {fault}; fix or remove it"
                 )
         if not has_splits and self.test_source is None:
-            ids = [self._assemble(row, split, None).id for row in rows]
-            rows = [row for row, id in zip(rows, ids, strict=True) if split_of(id, self.test_share) == split]
+            rows = self.share(rows, split)
         if not rows:
             raise DataError(
                 f"split {split!r} of {source} is empty: all of its {len(loaded)} rows fell to the other split; "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from r1env import sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, split_of
+from r1env.env import Ingredients, Judgement, ReasoningEnv, Split
 from r1env.envs.logic import countdown, knights, reasoning_gym, sat, sudoku, zebra
 from r1env.errors import ConfigError, DataError, nearest
 from r1env.rewards import RewardConfig
@@ -148,7 +148,7 @@ class LogicEnv(ReasoningEnv):
             path = self.test_source if split == "test" and self.test_source else self.source
             rows = self._read(path)
             if self.test_source is None:
-                rows = [row for row in rows if split_of(self._assemble(row, split, None).id) == split]
+                rows = self.share(rows, split)
             if not rows:
                 raise DataError(f"split {split!r} of {path} is empty; give a larger file, or a test_source")
             self._rows[split] = rows
