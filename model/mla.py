@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import V3Config
+from model.linear import Linear
 from model.norm import RMSNorm
 from model.packed import Packed, attention
 from model.rope import rotate
@@ -26,19 +27,19 @@ class MLA(nn.Module):
         self.config = config
         heads, bias = config.num_attention_heads, config.attention_bias
         if config.q_lora_rank is None:
-            self.q_proj = nn.Linear(config.hidden_size, heads * config.qk_head_dim, bias=False)
+            self.q_proj = Linear(config.hidden_size, heads * config.qk_head_dim, bias=False)
         else:
-            self.q_a_proj = nn.Linear(config.hidden_size, config.q_lora_rank, bias=bias)
+            self.q_a_proj = Linear(config.hidden_size, config.q_lora_rank, bias=bias)
             self.q_a_layernorm = RMSNorm(config.q_lora_rank, LATENT_EPS)
-            self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
-        self.kv_a_proj_with_mqa = nn.Linear(
+            self.q_b_proj = Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
+        self.kv_a_proj_with_mqa = Linear(
             config.hidden_size, config.kv_lora_rank + config.qk_rope_head_dim, bias=bias
         )
         self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, LATENT_EPS)
-        self.kv_b_proj = nn.Linear(
+        self.kv_b_proj = Linear(
             config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False
         )
-        self.o_proj = nn.Linear(heads * config.v_head_dim, config.hidden_size, bias=bias)
+        self.o_proj = Linear(heads * config.v_head_dim, config.hidden_size, bias=bias)
 
     def compress(self, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
         """What a cache holds of each token.

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model import fused
 from model.config import V3Config
+from model.linear import Linear
 from model.mla import MLA
 from model.moe import MLP, MoE
 from model.norm import RMSNorm
@@ -108,7 +109,7 @@ class MTPModule(Layer):
         super().__init__(config, index)
         self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
+        self.eh_proj = Linear(2 * config.hidden_size, config.hidden_size, bias=False)
         self.shared_head = SharedHead(config)
 
     def predict(
@@ -149,7 +150,7 @@ class V3Policy(LiveWeights):
         super().__init__()
         self.config = config
         self.model = Trunk(config, mtp=True)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 

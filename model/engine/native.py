@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kernels.mla_decode import mla_decode
+from kernels.skinny_linear import skinny_linear
 from model.engine.cache import RowCache
 from model.fp8 import dense_weight
 from model.mla import MLA
@@ -35,8 +36,9 @@ class DecodeAttention:
         self.attn = attn
         config = attn.config
         up = dense_weight(attn.kv_b_proj).unflatten(0, (config.num_attention_heads, -1))
-        # [H, ·, C]: to a head's keys, to its values.
-        self.up_k, self.up_v = up.split([config.qk_nope_head_dim, config.v_head_dim], dim=1)
+        up_k, up_v = up.split([config.qk_nope_head_dim, config.v_head_dim], dim=1)
+        # From a head's query to the latent [H, C, ·], rows in one piece, and from the latent to its values [H, ·, C].
+        self.up_k, self.up_v = up_k.mT.contiguous(), up_v
 
     def __call__(self, x: Tensor, turns: Tensor, cache: Tensor, lengths: Tensor) -> Tensor:
         """Writes the newest tokens into the cache and attends from each to all up to itself.
@@ -59,13 +61,13 @@ class DecodeAttention:
 
         query = attn.query(x) * config.softmax_scale
         q_nope, q_rope = query.split([nope, config.qk_rope_head_dim], dim=-1)
-        latent = (q_nope.transpose(0, 1) @ self.up_k).transpose(0, 1)
+        latent = skinny_linear(q_nope.transpose(0, 1), self.up_k).transpose(0, 1)
         absorbed = torch.cat([latent, rotate(q_rope, turns[:, None])], dim=-1).unflatten(0, (rows, -1))
         attended = torch.stack(
             [mla_decode(absorbed[:, j], cache, config.kv_lora_rank, columns[:, j] + 1) for j in range(tokens)],
             dim=1,
         )
-        values = attended.flatten(0, 1).transpose(0, 1) @ self.up_v.mT
+        values = skinny_linear(attended.flatten(0, 1).transpose(0, 1), self.up_v)
         return attn.o_proj(values.transpose(0, 1).reshape(len(x), heads * config.v_head_dim))
 
 

@@ -15,6 +15,7 @@ from tests.benchmarks.test_perf import FIELDS
 
 LISTED = {
     "mla_decode": ("L=512 bf16 decode", "L=1024 bf16 decode", "L=512 decode", "L=512 B=1 bf16 decode", "L=512 bf16 attend"),
+    "skinny_linear": ("M=1 bf16 linear", "M=4 bf16 linear", "M=16 linear", "M=4 H=16 bf16 linear"),
     "moe_experts": ("T=1024 fwd+bwd", "T=4096 bf16 fwd+bwd", "T=1024 fp32/bf16 fwd+bwd", "T=1 fwd", "T=8 bf16 fwd"),
     "fp8_block": ("dequantise", "M=1 linear", "M=16 linear", "quantise"),
     "selective_logprob": ("V=129280 M=1024 fwd+bwd", "V=129280 M=1024 bf16 fwd+bwd"),

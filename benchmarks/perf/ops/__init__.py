@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 OPS = (
-    "mla_decode", "moe_experts", "fp8_block", "selective_logprob", "top_p_sample", "rms_norm", "rope", "swiglu",
+    "mla_decode", "skinny_linear", "moe_experts", "fp8_block", "selective_logprob", "top_p_sample", "rms_norm", "rope",
+    "swiglu",
 )  # fmt: skip
 DTYPES = {"": torch.float32, "bf16": torch.bfloat16, "fp32/bf16": torch.float32}
 """By their names in a shape's text."""
