@@ -14,5 +14,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., I] to [..., O]."""
         if torch.is_grad_enabled():
-            return super().forward(x)  # rows of training are many, and torch.compile fuses around its own product
+            return super().forward(
+                x
+            )  # rows of training are many, and torch.compile fuses around its own product
         return skinny_linear(x, self.weight, self.bias)

@@ -47,6 +47,10 @@ class GraderError(R1Error, RuntimeError):
     """The grading machinery itself failed (no verdict on any answer follows from it)."""
 
 
+class SandboxError(R1Error, RuntimeError):
+    """No sandbox for programs can be had on this machine, or one could not start."""
+
+
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """`; did you mean 'x'?` for the closest known word, else the list of what is valid."""
     import difflib

@@ -16,10 +16,10 @@ SHARED_BY_THREADS = (0, 5, 700, 300)
 
 
 def inputs(shape, dtype):
-    batches, rows, O, I = shape
+    batches, rows, outputs, wide = shape
     generator = torch.Generator().manual_seed(0)
     lead = (batches,) if batches else ()
-    x, weight, bias = ((*lead, rows, I), (*lead, O, I), (O,))
+    x, weight, bias = ((*lead, rows, wide), (*lead, outputs, wide), (outputs,))
     return [torch.randn(size, generator=generator).to(dtype) for size in (x, weight, bias)]
 
 

@@ -49,7 +49,9 @@ def work(rows: int, shape: tuple[int, int, int], dtype: str, tiny: bool) -> Work
     calls = len(weights)
     return Work(
         ours=Side(torch.no_grad()(lambda: [skinny_linear(x, w) for w in weights])),
-        peers=[{"torch": Side(torch.no_grad()(lambda: [x @ w.mT if batches else F.linear(x, w) for w in weights]))}],
+        peers=[
+            {"torch": Side(torch.no_grad()(lambda: [x @ w.mT if batches else F.linear(x, w) for w in weights]))}
+        ],
         exact=lambda: [x.double() @ w.double().mT for w in weights],
         flop=2.0 * calls * rows * outputs * inputs * max(1, batches),
         bytes=float(calls) * (size + x.element_size() * rows * max(1, batches) * (inputs + outputs)),

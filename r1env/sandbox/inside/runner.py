@@ -1,0 +1,184 @@
+"""What happens in a confined process: a program is run, called, or tests another one.
+
+Runs inside the sandbox. Everything here may be changed by the program that is run, so nothing here decides whether its
+answer is right: it only carries values out, as `wire` writes them, and whoever reads them trusts none.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import linecache
+import os
+import sys
+import threading
+import traceback
+import types
+
+import channel
+import wire
+
+PROGRAM, OUTPUT, FROM_PEER, TO_PEER = 3, channel.OUTPUT, channel.FROM_PEER, channel.TO_PEER
+"""Descriptors."""
+OUT_OF_MEMORY = 120
+"""An exit code of ours; a program that borrows it is as wrong as before."""
+ENVIRONMENT = {
+    "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONHASHSEED": "0", "OPENSSL_CONF": "/dev/null",
+}  # fmt: skip
+_HOPELESS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
+
+
+def warm_up(work: str) -> None:
+    """Does once, before any fork, what every program would do at first."""
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT, HOME=work, TMPDIR=work)
+    sys.stdin = io.TextIOWrapper(
+        io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8", errors="surrogateescape"
+    )
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(1, "w", closefd=False), 1 << 16), encoding="utf-8", errors="surrogateescape"
+    )
+    sys.stderr = io.TextIOWrapper(
+        io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
+    sys.argv = ["solution.py"]
+    compile("lambda x: [x for x in (1, 2)]", "warm", "exec")
+    wire.loads(wire.dumps([1, 2.5, "x", (1,), {1: 2}]))
+
+
+def run(job: dict, work: str) -> None:
+    """Does what `job` says, and ends this process."""
+    if os.environ["HOME"] != work:
+        os.environ.update(HOME=work, TMPDIR=work)
+    actions = {"program": _program, "calls": _calls, "serve": _serve, "harness": _harness}
+    if job["action"] in actions:
+        sys.path[:] = [path for path in sys.path if path != os.path.dirname(__file__)]
+        code = _guard(actions[job["action"]])
+    else:
+        code = _guard(lambda: _native(job, work))
+    os._exit(code)
+
+
+def _guard(action) -> int:
+    """Runs to the end, threads and buffers included; the exit code."""
+    code = 0
+    try:
+        action()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except MemoryError:
+        code = OUT_OF_MEMORY
+    except BaseException:
+        code = 1
+        _say_why()
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        code = code or 1
+    return code & 0xFF
+
+
+def _say_why() -> None:
+    try:
+        traceback.print_exc(limit=-20)
+    except BaseException:  # an exception whose text raises
+        os.write(2, b"an exception without a text\n")
+
+
+def _read(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _module(name: str, source: bytes) -> types.ModuleType:
+    """The program as a module, run from top to bottom."""
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    module.__dict__["__builtins__"] = builtins
+    text = (
+        source.decode("utf-8", "surrogateescape")
+        if not source.startswith(b"\xef\xbb\xbf")
+        else source[3:].decode()
+    )
+    linecache.cache["solution.py"] = (len(text), None, text.splitlines(True), "solution.py")
+    exec(compile(text, "solution.py", "exec"), module.__dict__)
+    return module
+
+
+def _program() -> None:
+    source = _read(PROGRAM)
+    os.close(PROGRAM)
+    os.close(OUTPUT)
+    _module("__main__", source)
+
+
+def _named(module: types.ModuleType, path: str):
+    """A function by its dotted name; a method of a class, of an object made without arguments."""
+    names = path.split(".")
+    found = getattr(module, names[0])
+    for name in names[1:]:
+        found = getattr(found() if isinstance(found, type) else found, name)
+    return found
+
+
+def _calls() -> None:
+    """Standard input: {"entry": name, "calls": [{"args": list, "kwargs": dict}]}; gives a line a call."""
+    asked = wire.loads(_read(0))
+    module = _module("solution", _read(PROGRAM))
+    with open(OUTPUT, "wb", closefd=False) as out:
+        for call in asked["calls"]:
+            try:
+                value = _named(module, asked["entry"])(*call["args"], **call["kwargs"])
+                line = b'{"value": ' + wire.dumps(_whole(value)) + b"}"
+            except _HOPELESS:
+                raise
+            except BaseException as error:
+                line = json.dumps({"error": channel.text_of(error)}).encode()
+            out.write(line + b"\n")
+            out.flush()
+
+
+def _whole(value):
+    """Generators and the like as lists: they have no value of their own."""
+    if hasattr(value, "__next__") or isinstance(
+        value, (map, filter, zip, range, type({}.keys()), type({}.values()))
+    ):
+        return list(value)
+    return value
+
+
+def _serve() -> None:
+    channel.serve(lambda: _module("solution", _read(PROGRAM)))
+
+
+def _harness() -> None:
+    channel.harness(_read(PROGRAM))
+
+
+def _native(job: dict, work: str) -> None:
+    """An executable, an interpreter's script, or a compiler's source."""
+    if job["action"] == "binary":
+        os.set_inheritable(PROGRAM, False)
+        os.close(OUTPUT)
+        os.execve(PROGRAM, ["program"], dict(os.environ))
+    source, binary = os.path.join(work, "solution" + job["suffix"]), os.path.join(work, "program")
+    with open(source, "wb") as file:
+        file.write(_read(PROGRAM))
+    command = [part.replace("{source}", source).replace("{binary}", binary) for part in job["command"]]
+    if job["action"] == "script":
+        for descriptor in (PROGRAM, OUTPUT):
+            os.close(descriptor)
+        os.execvp(command[0], command)
+    child = os.posix_spawnp(command[0], command, dict(os.environ))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise SystemExit(code if code > 0 else 1)
+    with open(binary, "rb") as made, open(OUTPUT, "wb", closefd=False) as out:
+        while part := made.read(1 << 20):
+            out.write(part)

@@ -1,0 +1,337 @@
+"""A process that forks a confined child for every job, so that none waits for an interpreter to start.
+
+Runs inside the sandbox, started by a backend: the standard library and the files beside this one, nothing else. It takes
+jobs from a socket, each a small header and descriptors of memory files: the program, its input, its outputs. It never
+reads those itself, so that a child, which inherits its memory, finds nothing there of other jobs.
+
+One job is three processes: this one, a keeper and the program. The keeper starts the program, waits, ends everything that
+is left of it, and writes how it went to a pipe that the program does not have. How the program is kept apart is told by
+`isolation`:
+
+- `namespaces`: the keeper is the first process of a process namespace of its own, with a mount of its own as the work
+  directory: with the keeper everything ends and is gone. Inside bubblewrap.
+- `uid`: the program gets a user id that nobody else has, and all processes of that id are killed afterwards. For root,
+  and inside containers.
+- `alone`: the program may not start processes. For a user without any privilege, with Landlock.
+- `none`: nothing is kept apart. For programs that are trusted.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import fcntl
+import functools
+import gc
+import importlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import time
+
+import landlock
+import runner
+import seccomp
+
+STATUS, PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(8)
+"""Places of a job's descriptors; the last two only where it talks to another."""
+SPARE_PROCESSES = 8  # this one, keepers, and a second job's
+INTERPRETER = 96 << 20  # bytes of address space that Python itself takes
+_TELLS = 7
+_NEWNS, _NEWIPC, _NEWPID = 0x00020000, 0x08000000, 0x20000000
+_MS_NOSUID, _MS_NODEV = 2, 4
+_SET_PDEATHSIG, _SET_DUMPABLE, _SET_CHILD_SUBREAPER = 1, 4, 36
+_CAPABILITIES_3, _CAPBSET_READ, _CAPBSET_DROP, _CAP_AMBIENT, _CLEAR_ALL = 0x20080522, 23, 24, 47, 4
+COMMON = (
+    "bisect", "collections", "copy", "datetime", "decimal", "fractions", "heapq", "io", "itertools", "math", "operator",
+    "random", "re", "statistics", "string", "threading", "traceback", "typing",
+)  # fmt: skip
+"""Modules that programs often use: found in memory after the fork."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(settings: dict) -> None:
+    """Serves jobs until the other side closes the socket."""
+    connection = _connection(settings)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if settings["isolation"] == "uid":
+        _own_room(settings)
+    if settings.get("landlock") and landlock.version() < landlock.NEEDED:
+        settings["landlock"] = None  # a backend that cannot do without has asked before
+    for uid in settings.get("uids", ()):
+        _sweep(None, uid)  # of an earlier zygote that was killed
+    if settings["isolation"] in ("namespaces", "uid"):
+        seccomp.build(processes=True)
+        _bounding()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need no burial
+    for name in COMMON:
+        importlib.import_module(name)
+    runner.warm_up(settings["work"])
+    gc.freeze()
+    connection.send(b"ready")
+    turn = 0
+    namespaces = _NEWNS | _NEWIPC | _NEWPID if settings["isolation"] == "namespaces" else 0
+    while True:
+        header, descriptors = _receive(connection)
+        if not header:
+            os._exit(0)
+        turn += 1
+        keeper = _clone(namespaces)
+        if keeper == 0:
+            try:
+                connection.close()
+                _keep(json.loads(header), descriptors, settings, turn)
+            finally:
+                os._exit(0)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _connection(settings: dict) -> socket.socket:
+    if "socket" in settings:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(settings["socket"])
+        os.chmod(settings["socket"], 0o666)  # in a directory that only its owner can enter from outside
+        listener.listen(1)
+        return listener.accept()[0]
+    return socket.socket(fileno=settings["descriptor"])
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    numbers = array.array("i")
+    try:
+        header, extra, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(8 * numbers.itemsize))
+    except ConnectionError:
+        return b"", []
+    for level, kind, content in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return header, list(numbers)
+
+
+def _clone(namespaces: int = 0) -> int:
+    """A fork by plain system call: with namespaces, which Python has no call for, and without Python's own preparations.
+
+    Those are for threads, of which there is but one here, and take a third of a program's start.
+    """
+    number = 56 if os.uname().machine == "x86_64" else 220
+    child = _libc.syscall(number, namespaces | signal.SIGCHLD, 0, 0, 0, 0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+    return child
+
+
+def _own_room(settings: dict) -> None:
+    """A file system of its own for work directories, where that is allowed: it is bounded, and gone with this process."""
+    work = settings["work"].encode()
+    if _libc.unshare(_NEWNS) == 0:
+        _libc.mount(None, b"/", None, 1 << 18 | 1 << 14, None)  # private, all below
+        _libc.mount(b"r1", work, b"tmpfs", _MS_NOSUID | _MS_NODEV, b"size=256m,nr_inodes=16k,mode=711")
+
+
+def _keep(job: dict, descriptors: list[int], settings: dict, turn: int) -> None:
+    """Runs a job and reports on it. This is a process of its own."""
+    started = time.monotonic()
+    _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes this one's
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    isolation, limits = settings["isolation"], job["limits"]
+    uid = settings["uids"][turn % len(settings["uids"])] if isolation == "uid" else None
+    work = settings["work"] if isolation == "namespaces" else os.path.join(settings["work"], str(turn))
+    if isolation == "namespaces":
+        size = int(max(16, 4 * limits["output_mb"]))
+        _checked(
+            _libc.mount(b"r1", work.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"size=%dm,nr_inodes=4k" % size)
+        )
+    else:
+        os.mkdir(work, 0o700)
+        if uid is not None:
+            os.chown(work, uid, uid)
+    hears, tells = os.pipe()
+    program = _clone()
+    if program == 0:
+        _become(job, descriptors, settings, uid, work, tells)
+    for descriptor in (*descriptors[1:], tells):
+        os.close(descriptor)
+    status, late = _wait(program, started, limits)
+    if isolation == "namespaces":
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+    else:
+        _sweep(work, uid)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    report = {
+        "failure": os.read(hears, 2000).decode(),
+        "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+        "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+        "late": late,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "memory_mb": used.ru_maxrss / 1024,
+        "wall_s": time.monotonic() - started,
+    }
+    if isolation != "namespaces":
+        shutil.rmtree(work, ignore_errors=True)
+    os.write(descriptors[STATUS], json.dumps(report).encode())
+
+
+def _wait(program: int, started: float, limits: dict) -> tuple[int, str | None]:
+    """Waits for the program, ends it when it is late, and buries what it leaves behind."""
+    clock = (~program << 3) | 2  # of a process's CPU time; clock_getcpuclockid(3)
+    late = None
+    while True:
+        left = limits["wall_s"] - (time.monotonic() - started)
+        with contextlib.suppress(OSError):
+            left = min(left, limits["cpu_s"] - time.clock_gettime(clock) + 0.001)
+        if left <= 0 and late is None:
+            late = "wall" if time.monotonic() - started >= limits["wall_s"] else "cpu"
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(program, signal.SIGKILL)
+        signal.sigtimedwait({signal.SIGCHLD}, 1.0 if late else max(0.002, left))
+        while True:
+            try:
+                found, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return 0, late
+            if found == program:
+                return status, late
+            if found == 0:
+                break
+
+
+def _sweep(work: str | None, uid: int | None) -> None:
+    """Ends all processes of a user id and empties a directory, as that user, whom no link leads elsewhere."""
+    child = _clone()
+    if child == 0:
+        try:
+            if uid is not None:
+                _become_user(uid)
+                with contextlib.suppress(OSError):
+                    os.kill(
+                        -1, signal.SIGKILL
+                    )  # none escapes by forking meanwhile: a fork fails where a signal waits
+            if work is not None:
+                os.chdir(work)
+                _empty()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _empty() -> None:
+    """Removes all that is in the current directory."""
+    if not os.listdir("."):
+        return
+    for root, directories, _ in os.walk("."):
+        for name in directories:
+            path = os.path.join(root, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
+    for name in os.listdir("."):
+        if os.path.isdir(name) and not os.path.islink(name):
+            shutil.rmtree(name, ignore_errors=True)
+        else:
+            os.unlink(name)
+
+
+def _become_user(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, work: str, tells: int) -> None:
+    """Turns this process into the program. Nothing of the keeper's is left to it; `tells` hears why that failed."""
+    arranged = tells
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        os.setsid()
+        os.chdir(work)
+        _arrange(descriptors[PROGRAM:], tells)
+        arranged = _TELLS
+        _limit(job, settings["isolation"])
+        _confine(job, settings, uid, work)
+        os.close(_TELLS)
+    except BaseException as error:  # it must not go on as a half-confined keeper
+        os.write(arranged, f"{type(error).__name__}: {error}".encode())
+        os._exit(1)
+    runner.run(job, work)  # never returns
+
+
+def _arrange(given: list[int], tells: int) -> None:
+    """Descriptors 0 to 2 are standard ones, then program, output and channel as `runner` has them; no others are open."""
+    places = [runner.PROGRAM, 0, 1, 2, runner.OUTPUT, runner.FROM_PEER, runner.TO_PEER][: len(given)]
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in given]
+    moved.append(fcntl.fcntl(tells, fcntl.F_DUPFD, 100))
+    places.append(_TELLS)
+    for source, place in zip(moved, places):
+        os.dup2(source, place)
+    os.closerange(_TELLS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if len(given) <= FROM_PEER - PROGRAM:
+        os.closerange(runner.FROM_PEER, _TELLS)
+
+
+def _limit(job: dict, isolation: str) -> None:
+    limits = job["limits"]
+    memory, size = int(limits["memory_mb"] * 2**20), int(limits["output_mb"] * 2**20)
+    cpu = int(limits["cpu_s"]) + 1  # the keeper ends it earlier; this is for its children
+    if job["action"] != "script":  # interpreters reserve far more address space than they use
+        resource.setrlimit(resource.RLIMIT_AS, (memory + INTERPRETER, memory + INTERPRETER))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_STACK, (min(memory, 64 << 20), min(memory, 64 << 20)))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
+    if isolation in ("namespaces", "uid"):
+        processes = limits["processes"] + (SPARE_PROCESSES if isolation == "namespaces" else 0)
+        resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+
+def _confine(job: dict, settings: dict, uid: int | None, work: str) -> None:
+    isolation = settings["isolation"]
+    if settings.get("landlock"):
+        landlock.confine(settings["readable"], [work], settings["devices"])
+    if uid is not None:
+        _become_user(uid)
+    _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user forgets it
+    if isolation == "none":
+        return
+    _drop_capabilities()
+    compiling = job["action"] == "compile"  # a compiler is trusted, and is several processes
+    seccomp.install(seccomp.build(processes=isolation in ("namespaces", "uid") or compiling))
+
+
+def _drop_capabilities() -> None:
+    for number in _bounding():
+        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)
+    _libc.prctl(_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+@functools.cache
+def _bounding() -> list[int]:
+    """Capabilities that this process, or one that it starts, could have."""
+    return [number for number in range(64) if _libc.prctl(_CAPBSET_READ, number, 0, 0, 0) == 1]
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

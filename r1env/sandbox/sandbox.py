@@ -1,0 +1,172 @@
+"""`Sandbox`: some zygotes of one backend, served to any number of threads."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, cast
+
+from r1env.errors import ConfigError, SandboxError, nearest
+from r1env.sandbox.job import Job, Result
+from r1env.sandbox.zygote import Zygote
+
+BACKENDS = ("bwrap", "landlock", "docker", "subprocess")
+_BY_ITSELF = ("bwrap", "landlock", "docker")
+"""What `auto` tries, in this order."""
+
+
+class Backend(Protocol):
+    """A module `r1env.sandbox.<name>`: one way to start a zygote."""
+
+    def why_not(self) -> str | None:
+        """Why it cannot be had here; None if it may be."""
+
+    def start(self) -> Zygote:
+        """Starts a zygote."""
+
+
+class Sandbox:
+    """Runs jobs; every method may be called from any thread. A context manager.
+
+    Args:
+        backend: A name of `BACKENDS`.
+        workers: Zygotes, each of which runs one job, or one pair, at a time.
+
+    Raises:
+        SandboxError: it could not start.
+    """
+
+    def __init__(self, backend: str, workers: int = 1) -> None:
+        if workers < 1:
+            raise ConfigError(f"a sandbox with workers={workers} cannot run anything; give at least 1")
+        self.backend, self.workers = backend, workers
+        self._start = _module(backend).start
+        self._free: queue.SimpleQueue[Zygote | None] = queue.SimpleQueue()
+        self._all: set[Zygote] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        for _ in range(workers - 1):
+            self._free.put(None)  # started when first needed
+        self._free.put(self._started())
+
+    def run(self, job: Job) -> Result:
+        """Runs a job; waits for a free worker first. Nothing that a program does makes this raise.
+
+        Raises:
+            SandboxError: the sandbox was closed, or a dead worker's successor could not start.
+        """
+        with self._worker() as zygote:
+            return zygote.run([job])[0]
+
+    def run_pair(self, harness: Job, candidate: Job) -> tuple[Result, Result]:
+        """Runs tests (`harness`) and what they test (`serve`), each in a place of its own, connected by a channel."""
+        with self._worker() as zygote:
+            first, second = zygote.run([harness, candidate])
+            return first, second
+
+    @contextlib.contextmanager
+    def _worker(self) -> Iterator[Zygote]:
+        zygote = self._free.get()
+        try:
+            if zygote is None or not zygote.alive:
+                if zygote is not None:
+                    self._discard(zygote)
+                zygote = None
+                zygote = self._started()
+            yield zygote
+        finally:
+            if zygote is not None and not zygote.alive:
+                self._discard(zygote)
+                zygote = None
+            self._free.put(zygote)
+
+    def _started(self) -> Zygote:
+        if self._closed:
+            raise SandboxError("this sandbox was closed; open another one")
+        zygote = self._start()
+        with self._lock:
+            self._all.add(zygote)
+        return zygote
+
+    def _discard(self, zygote: Zygote) -> None:
+        with self._lock:
+            self._all.discard(zygote)
+        zygote.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers that there are now."""
+        with self._lock:
+            return [zygote.pid for zygote in self._all]
+
+    def close(self) -> None:
+        """Ends all workers with whatever runs in them."""
+        self._closed = True
+        with self._lock:
+            zygotes, self._all = self._all, set()
+        for zygote in zygotes:
+            zygote.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_sandbox(backend: str = "auto", *, workers: int = 1, unsafe: bool = False) -> Sandbox:
+    """A sandbox that has withstood the attacks of `r1env.sandbox.selftest`.
+
+    Args:
+        backend: A name of `BACKENDS`, or `auto`: the first of bwrap, landlock and docker that passes.
+        workers: Jobs at a time.
+        unsafe: Needed for `subprocess`, in which a program can do whatever you can.
+
+    Raises:
+        ConfigError: there is no such backend, or `subprocess` without `unsafe`.
+        SandboxError: none can be had, or the one asked for fails its test; the message says why for each.
+    """
+    if backend == "subprocess" and not unsafe:
+        raise ConfigError(
+            "the backend 'subprocess' confines nothing: a program could read, change and send whatever you can; "
+            "give unsafe=True for programs that you trust"
+        )
+    if backend not in ("auto", *BACKENDS):
+        raise ConfigError(f"the sandbox backend {backend!r} does not exist{nearest(backend, BACKENDS)}")
+    reasons = []
+    for name in _BY_ITSELF if backend == "auto" else (backend,):
+        try:
+            reason = _module(name).why_not()
+            if reason is None:
+                sandbox = Sandbox(name, workers)
+                reason = "" if name == "subprocess" else _weakness(sandbox)
+                if not reason:
+                    return sandbox
+                sandbox.close()
+        except SandboxError as error:
+            reason = str(error)
+        reasons.append(f"{name}: {reason}")
+    raise SandboxError(
+        "no sandbox can be had here, and without one no program is run. "
+        + "; ".join(reasons)
+        + ". See docs/sandbox.md"
+    )
+
+
+def _weakness(sandbox: Sandbox) -> str:
+    from r1env.sandbox.selftest import selftest
+
+    found: Sequence[str] = selftest(sandbox)
+    return f"it did not withstand its own test ({', '.join(found)})" if found else ""
+
+
+@functools.cache
+def _module(name: str) -> Backend:
+    return cast(Backend, importlib.import_module(f"r1env.sandbox.{name}"))

@@ -1,0 +1,232 @@
+"""The outer end of a zygote (`r1env.sandbox.inside.zygote`): hands it jobs, and reads what became of them.
+
+A job's program, input and outputs are memory files. The zygote gets their descriptors; what is written stays within the
+job's limits because the kernel bounds each file, and nobody has to read along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import IO, Any, Protocol
+
+from r1env.errors import SandboxError
+from r1env.sandbox.job import Job, Result, Status
+
+START_TIMEOUT_S = 60.0
+_GRACE_S = 10.0
+"""Beyond a job's own time, until its keeper is taken for dead."""
+_OUT_OF_MEMORY = 120  # inside/runner.py
+_NEARLY_ALL = 0.9
+
+
+class Process(Protocol):
+    """What a backend has started: `subprocess.Popen`, or something like it."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Waits for its end."""
+
+    def kill(self) -> None:
+        """Ends it."""
+
+
+class Zygote:
+    """A started zygote.
+
+    Args:
+        process: What the backend has started, whose end is the zygote's.
+        connection: A socket of whole messages, connected to it.
+        errors: The file that its standard error goes to.
+
+    Raises:
+        SandboxError: it was not ready in time; the message holds what it wrote.
+    """
+
+    def __init__(self, process: Process, connection: socket.socket, errors: IO[bytes]) -> None:
+        self._process, self._connection, self._errors = process, connection, errors
+        self._binaries: dict[bytes, int] = {}
+        self._held: list[IO[bytes]] = []
+        connection.settimeout(START_TIMEOUT_S)
+        try:
+            ready = connection.recv(100)
+        except OSError:
+            ready = b""
+        if ready != b"ready":
+            raise SandboxError(f"the sandbox could not start: {self.close() or 'it said nothing'}")
+
+    def keep(self, *held: IO[bytes]) -> None:
+        """Files that are closed when this ends, as locks of what it uses."""
+        self._held.extend(held)
+
+    @property
+    def pid(self) -> int:
+        """The process that the backend has started."""
+        return self._process.pid
+
+    def run(self, jobs: Sequence[Job]) -> list[Result]:
+        """Runs one job, or two that are connected by a channel, at the same time.
+
+        Never raises on what a program does: a zygote that is gone gives results `sandbox_error`.
+        """
+        with contextlib.ExitStack() as stack:
+            channel = stack.enter_context(contextlib.ExitStack())
+            channels: list[tuple[int, ...]] = [()] * len(jobs)
+            if len(jobs) == 2:
+                (a_in, b_out), (b_in, a_out) = os.pipe(), os.pipe()
+                channels = [(a_in, a_out), (b_in, b_out)]
+                channel.callback(_close, (a_in, a_out, b_in, b_out))
+            runs = [_Run(job, ends, self._binaries) for job, ends in zip(jobs, channels, strict=True)]
+            for run in runs:
+                stack.callback(run.close)
+            try:
+                for run in runs:
+                    socket.send_fds(self._connection, [run.header], run.descriptors)
+            except OSError as error:
+                return [Result(status="sandbox_error", detail=f"the sandbox is gone: {error}") for _ in runs]
+            for run in runs:
+                run.given()
+            channel.close()  # its ends are the processes' alone, so that each hears when the other ends
+            return self._wait(runs)
+
+    def _wait(self, runs: list[_Run]) -> list[Result]:
+        deadline = time.monotonic() + max(run.job.limits.wall_s for run in runs) + _GRACE_S
+        poll = select.poll()
+        waiting = {run.status: run for run in runs}
+        for descriptor in waiting:
+            poll.register(descriptor, select.POLLIN)
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(1000 * left):
+                waiting.pop(descriptor).hear()
+                poll.unregister(descriptor)
+        return [run.result() for run in runs]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves."""
+        return self._process.poll() is None
+
+    def close(self) -> str:
+        """Ends it with all that runs in it; returns what it wrote to standard error, the first time."""
+        if self._errors.closed:
+            return ""
+        self._connection.close()
+        _close(self._binaries.values())
+        self._binaries.clear()
+        try:
+            self._process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for file in self._held:
+            file.close()
+        with self._errors as errors:
+            errors.seek(0)
+            return errors.read(2000).decode(errors="replace").strip()
+
+
+class _Run:
+    """One job under way."""
+
+    def __init__(self, job: Job, channel: tuple[int, ...], binaries: dict[bytes, int]) -> None:
+        self.job = job
+        self.header = json.dumps({"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}).encode()  # fmt: skip
+        self.status, self._tells = os.pipe()
+        self._own: list[int] = []
+        program = self._program(binaries)
+        self._files = [self._memory(name) for name in ("stdout", "stderr", "output")]
+        self.descriptors = [self._tells, program, self._memory("stdin", job.stdin), *self._files, *channel]
+        self._report: dict[str, object] | None = None
+
+    def _program(self, binaries: dict[bytes, int]) -> int:
+        job = self.job
+        if job.action != "binary":
+            return self._memory("program", job.text)
+        if job.text not in binaries:
+            if len(binaries) >= 32:
+                _close([binaries.pop(next(iter(binaries)))])
+            writable = self._memory("program", job.text)
+            # No file may be run that somebody has open for writing.
+            binaries[job.text] = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+            os.close(writable)
+            self._own.remove(writable)
+        return binaries[job.text]
+
+    def _memory(self, name: str, content: bytes = b"") -> int:
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+        self._own.append(descriptor)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def given(self) -> None:
+        """The zygote has the descriptors now: the pipe ends, and the channel, when its processes do."""
+        os.close(self._tells)
+        self._tells = -1
+
+    def hear(self) -> None:
+        """Reads the keeper's report."""
+        with contextlib.suppress(ValueError):
+            self._report = json.loads(os.read(self.status, 1 << 14) or b"null")
+
+    def result(self) -> Result:
+        """What became of the job."""
+        report, limits = self._report, self.job.limits
+        if report is None:
+            return Result(status="sandbox_error", detail="the sandbox did not say how the program ended")
+        if report["failure"]:
+            return Result(
+                status="sandbox_error", detail=f"the program could not be started: {report['failure']}"
+            )
+        most = int(limits.output_mb * 2**20)
+        stdout, stderr, output = (os.pread(descriptor, most, 0) for descriptor in self._files)
+        full = any(os.fstat(descriptor).st_size >= most for descriptor in self._files)
+        cpu_s, memory_mb = float(report["cpu_s"]), float(report["memory_mb"])  # type: ignore[arg-type]
+        killed_by, code = report["signal"], report["exit_code"]
+        status: Status = "ok"
+        detail = ""
+        if full or killed_by == signal.SIGXFSZ:
+            status, detail = "output_limit_exceeded", f"more than {limits.output_mb:g} MB were written"
+        elif report["late"] or cpu_s > limits.cpu_s or killed_by == signal.SIGXCPU:
+            status, detail = "time_limit_exceeded", f"{cpu_s:.1f} s of CPU time; {limits.cpu_s:g} are allowed"
+            if report["late"] == "wall":
+                detail = f"it did not end within {limits.wall_s:g} s, {cpu_s:.1f} of them CPU time"
+        elif code != 0 and (
+            code == _OUT_OF_MEMORY
+            or memory_mb > _NEARLY_ALL * limits.memory_mb
+            or any(name in stderr[-4000:] for name in (b"MemoryError", b"bad_alloc", b"out of memory"))
+        ):
+            status, detail = "memory_limit_exceeded", f"more than {limits.memory_mb:g} MB were asked for"
+        elif code != 0:
+            how = f"exit code {code}" if code is not None else signal.Signals(int(killed_by)).name  # type: ignore[call-overload]
+            status, detail = "runtime_error", f"the program ended with {how}"
+        return Result(
+            status=status, stdout=stdout, stderr=stderr, output=output, exit_code=code,  # type: ignore[arg-type]
+            signal=killed_by, cpu_s=cpu_s, wall_s=float(report["wall_s"]), memory_mb=memory_mb, detail=detail,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Lets go of all files."""
+        if self._tells >= 0:
+            os.close(self._tells)
+        _close((self.status, *self._own))
+
+
+def _close(descriptors: object) -> None:
+    for descriptor in descriptors:  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            os.close(descriptor)

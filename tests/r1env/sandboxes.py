@@ -1,0 +1,35 @@
+"""The backends that this machine has, for tests that run programs."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from r1env.errors import SandboxError
+from r1env.sandbox import open_sandbox
+
+CONFINED = [
+    pytest.param("bwrap"),
+    pytest.param("landlock"),
+    pytest.param("docker", marks=pytest.mark.docker),
+]
+"""Parameters of tests over backends that confine."""
+
+
+@functools.cache
+def reason_against(backend: str) -> str | None:
+    """Why a backend cannot be had here; None if it can."""
+    try:
+        open_sandbox(backend).close()
+    except SandboxError as error:
+        return str(error)
+    return None
+
+
+def opened(backend: str, workers: int = 1):
+    """A sandbox of this backend; skips the test with the reason where it cannot be had."""
+    reason = reason_against(backend)
+    if reason is not None:
+        pytest.skip(reason)
+    return open_sandbox(backend, workers=workers)
