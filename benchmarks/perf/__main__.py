@@ -21,6 +21,7 @@ BENCHMARKS = {
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "graders": "grading mathematics beside math-verify, equal workers",
     "model": "loading a checkpoint of 1 GB beside transformers",
+    "sandbox": "running a program in the sandbox beside a bare process, bubblewrap and Docker each time",
     "vector": "a step of 64 environments with a slow grader beside Gymnasium's vectors",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from r1env.sandbox import runtime
@@ -40,15 +40,27 @@ def start() -> Zygote:
         SandboxError: user namespaces are not allowed, or something else failed; the message is bubblewrap's.
     """
     files, (ours, theirs) = runtime.files(), runtime.connected()
-    binary, libraries = _executable(files)
     settings = {"isolation": "namespaces", "descriptor": theirs.fileno(), "work": _WORK}
-    # Root's processes are exempt from limits on their number, so root becomes nobody first.
-    hidden = [path for path in runtime.system_paths() if runtime.hidden(path)] if os.getuid() == 0 else []
+    arguments, environment = command(files, runtime.command(_INSIDE, settings))
+    return runtime.started(arguments, ours, theirs, env=environment)
+
+
+def command(files: str, inner: Sequence[str], *, descend: bool = True) -> tuple[list[str], dict[str, str]]:
+    """A command in bubblewrap, and the environment that bubblewrap itself needs.
+
+    Args:
+        files: From `runtime.files`; seen by the command as /sandbox.
+        inner: The command.
+        descend: Whether root becomes nobody first, as its processes are exempt from limits on their number.
+    """
+    binary, libraries = _executable(files)
+    descend = descend and os.getuid() == 0
+    hidden = [path for path in runtime.system_paths() if runtime.hidden(path)] if descend else []
     shown = {path: os.path.join(files, f"shown{i}") for i, path in enumerate(hidden)}
-    command = [binary, *_view(files, shown), *runtime.command(_INSIDE, settings)]
-    if os.getuid() == 0:
-        command = runtime.descended(files, runtime.NOBODY, shown, command)
-    return runtime.started(command, ours, theirs, env={"LD_LIBRARY_PATH": libraries} if libraries else {})
+    whole = [binary, *_view(files, shown), *inner]
+    if descend:
+        whole = runtime.descended(files, runtime.NOBODY, shown, whole)
+    return whole, {"LD_LIBRARY_PATH": libraries} if libraries else {}
 
 
 def _view(files: str, shown: Mapping[str, str]) -> list[str]:

@@ -27,13 +27,13 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", "/etc
 def why_not() -> str | None:
     """Why no container can be had here; None if one may."""
     try:
-        engine = _engine()
-        engine.ping()
+        found = engine()
+        found.ping()
     except MissingDependency as error:
         return str(error)
     except Exception as error:
         return f"no Docker engine answers ({type(error).__name__}); start one, or set DOCKER_HOST"
-    if not engine.images.list(IMAGE):
+    if not found.images.list(IMAGE):
         return f"the engine has no image {IMAGE!r}: r1-bench sandbox image"
     return None
 
@@ -53,7 +53,7 @@ def start() -> Zygote:
         "work": "/tmp", "landlock": "where it can be had", "readable": _SYSTEM, "devices": runtime.DEVICES,
     }  # fmt: skip
     try:
-        container = _engine().containers.run(
+        container = engine().containers.run(
             IMAGE,
             runtime.command(_INSIDE, settings, "/usr/bin/python3"),
             detach=True,
@@ -131,7 +131,7 @@ def _connected(path: str, process: _Container) -> socket.socket:
             time.sleep(0.02)
 
 
-def _engine() -> Any:
+def engine() -> Any:
     try:
         import docker
     except ImportError as error:
