@@ -132,6 +132,11 @@ def _connected(path: str, process: _Container) -> socket.socket:
 
 
 def engine() -> Any:
+    """A client of the engine that DOCKER_HOST names.
+
+    Raises:
+        MissingDependency: the distribution docker is not installed.
+    """
     try:
         import docker
     except ImportError as error:
