@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_grade(commands)
     _add_plugins(commands)
+    _add_sandbox(commands)
     doctor = _add(
         commands,
         "doctor",
@@ -182,6 +183,39 @@ def _add_plugins(commands: _Commands) -> None:
     new.add_argument("name", metavar="NAME", help="the package's name")
     new.add_argument("--dir", metavar="DIR", default=".", help="where its directory is made (default: here)")
     new.set_defaults(module="benchmarks.plugins", action="new")
+
+
+def _add_sandbox(commands: _Commands) -> None:
+    what = "look after the sandbox that programs run in"
+    sandbox = commands.add_parser("sandbox", help=what, **_texts(f"{what[0].upper()}{what[1:]}.", ""))
+    actions = sandbox.add_subparsers(metavar="ACTION", required=True, parser_class=_Parser)
+    check = _add(
+        actions,
+        "check",
+        "which backends work here",
+        "A backend works where it starts and withstands its own test. Exit code 1 where none does.\n\n"
+        "example:\n  r1-bench sandbox check --backend bwrap",
+    )
+    check.add_argument(
+        "--backend", metavar="NAME", choices=("bwrap", "landlock", "docker"), help="only this one"
+    )
+    check.set_defaults(module="benchmarks.sandbox", action="check")
+    image = _add(
+        actions,
+        "image",
+        "make the image of the Docker backend",
+        "By the Dockerfile that comes along, on the engine that DOCKER_HOST names.\n\n"
+        "examples:\n  r1-bench sandbox image\n  r1-bench sandbox image --debootstrap",
+    )
+    image.add_argument(
+        "--debootstrap",
+        action="store_true",
+        help="from Debian's packages, as root, where no registry is reached",
+    )
+    image.add_argument(
+        "--mirror", metavar="URL", default="http://deb.debian.org/debian", help="where those come from"
+    )
+    image.set_defaults(module="benchmarks.sandbox", action="image")
 
 
 def _add(commands: _Commands, name: str, what: str, epilog: str) -> argparse.ArgumentParser:

@@ -152,8 +152,9 @@ def _keep(job: dict, descriptors: list[int], settings: dict, turn: int) -> None:
         )
     else:
         os.mkdir(work, 0o700)
-        if uid is not None:
-            os.chown(work, uid, uid)
+    os.chdir(work)  # before it is another user's: root without all its privileges could not enter
+    if uid is not None:
+        os.chown(work, uid, uid)
     hears, tells = os.pipe()
     program = _clone()
     if program == 0:
@@ -180,7 +181,8 @@ def _keep(job: dict, descriptors: list[int], settings: dict, turn: int) -> None:
         "wall_s": time.monotonic() - started,
     }
     if isolation != "namespaces":
-        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(work)
     os.write(descriptors[STATUS], json.dumps(report).encode())
 
 
@@ -255,7 +257,6 @@ def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, 
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         os.setsid()
-        os.chdir(work)
         _arrange(descriptors[PROGRAM:], tells)
         arranged = _TELLS
         _limit(job, settings["isolation"])
