@@ -1,0 +1,13 @@
+"""JavaScript by node, where it is installed."""
+
+from __future__ import annotations
+
+from r1env.judge.languages.language import Language
+
+JAVASCRIPT = Language(
+    name="javascript",
+    tags=("js", "node", "nodejs", "mjs", "ecmascript"),
+    signs=("console.log(", "require(", "=> ", "function ", "const ", "let ", "process.stdin", "===", "var "),
+    suffix=".js",
+    run=("node", "{source}"),
+)

@@ -1,0 +1,12 @@
+"""Python: the sandbox itself speaks it."""
+
+from __future__ import annotations
+
+from r1env.judge.languages.language import Language
+
+PYTHON = Language(
+    name="python",
+    tags=("py", "python3", "py3"),
+    signs=("def ", "import ", "print(", "input()", " in range(", "lambda ", "elif ", "None", "self."),
+    suffix=".py",
+)
