@@ -11,12 +11,20 @@ from typing import Any, Literal, TypeAlias
 from r1env.errors import DataError
 from r1env.grading.language import MGSM_LANGUAGES
 
-Subject = Literal["math", "language"]
+Subject = Literal["math", "language", "code"]
+SUBJECTS: tuple[Subject, ...] = ("math", "language", "code")
 _Type: TypeAlias = "type | tuple[type, ...]"
 _MATH: Mapping[str, _Type] = {"gold": str, "prediction": str, "expected": bool}
+_CODE: Mapping[str, _Type] = {"code": str, "harness": str, "expected": bool}
+_TESTED: Mapping[str, _Type] = {"code": str, "tests": (dict, list), "expected": bool}
 _SENTENCE: Mapping[str, _Type] = {"text": str, "lang": str}
 _MIXTURE: Mapping[str, _Type] = {"text": str, "target": str, "true_prop": (int, float)}
-_NAMES = {str: "a text", bool: "true or false", (int, float): "a number"}
+_NAMES = {str: "a text", bool: "true or false", (int, float): "a number", (dict, list): "an object or a list"}
+_WANTED = {
+    "math": "gold, prediction, expected",
+    "language": "text and lang, or text, target and true_prop",
+    "code": "code, expected, and harness or tests",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +85,14 @@ def _row(line: str, where: str, subject: Subject) -> dict[str, Any]:
     keys = _MATH
     if subject == "language":
         keys = _SENTENCE if "lang" in row else _MIXTURE
+    elif subject == "code":
+        keys = _TESTED if "tests" in row else _CODE
     for key, kind in keys.items():
         if key not in row:
-            wanted = (
-                "text and lang, or text, target and true_prop" if subject == "language" else ", ".join(keys)
-            )
             present = ", ".join(map(str, row)) or "nothing"
-            raise DataError(f"{where} has no {key!r}; a case of {subject} needs {wanted}, this has {present}")
+            raise DataError(
+                f"{where} has no {key!r}; a case of {subject} needs {_WANTED[subject]}, this has {present}"
+            )
         if not isinstance(row[key], kind) or (isinstance(row[key], bool) and kind is not bool):
             raise DataError(f"{where}: {key!r} is {row[key]!r}; give {_NAMES[kind]}")
     for key in ("lang", "target"):

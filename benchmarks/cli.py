@@ -101,22 +101,29 @@ def _add_grade(commands: _Commands) -> None:
         '  math      {"gold": "1/2", "prediction": "so it is \\\\boxed{0.5}", "expected": true}\n'
         '  language  {"text": "Guten Tag", "lang": "de"}\n'
         '            {"text": "…", "target": "de", "true_prop": 0.75}\n'
+        '  code      {"code": "def f(x): …", "harness": "assert f(2) == 4", "expected": true}\n'
+        '            {"code": "print(…)", "tests": [{"input": "2", "output": "4"}], "expected": true}\n'
         'with an "id", a "kind" and a "policy" where you like.\n\n'
         "accuracy = right / n: the share of cases where the grader says what the label says; a case that the grader\n"
         "cannot score is not right. For language, n counts the texts with a lang; the candidates are the languages\n"
         "of MGSM. worst_s is the slowest grade, without the start of the workers.\n"
+        "Code runs in sandboxes: names that a harness uses and does not define are the program's; a program is right\n"
+        "where all tests pass. --backend subprocess confines nothing: for programs that you trust as yourself.\n"
         "Exit code 0 when all cases were graded, however wrong.\n\n"
         "examples:\n"
         "  r1-bench grade math cases.jsonl --kind equiv --no-policy --wrong wrong.jsonl\n"
-        "  r1-bench grade language sentences.jsonl --json",
+        "  r1-bench grade language sentences.jsonl --json\n"
+        "  r1-bench grade code programs.jsonl --backend bwrap",
     )
-    grade.add_argument("subject", metavar="math|language", choices=("math", "language"), help="which grader")
+    grade.add_argument(
+        "subject", metavar="math|language|code", choices=("math", "language", "code"), help="which grader"
+    )
     grade.add_argument("file", metavar="FILE.jsonl", help="the labelled cases")
     grade.add_argument(
         "--workers", metavar="N", type=int, help="grading processes (default: the cores, at most 4)"
     )
     grade.add_argument(
-        "--deadline", metavar="S", type=float, default=2.0, help="seconds for one grade (default: 2)"
+        "--deadline", metavar="S", type=float, help="seconds for one grade (default: 2, for code 120)"
     )
     grade.add_argument(
         "--kind", metavar="KIND", action="append", default=[], help="only cases of this kind (may be repeated)"
@@ -126,6 +133,12 @@ def _add_grade(commands: _Commands) -> None:
     )
     grade.add_argument(
         "--wrong", metavar="FILE", help="write the cases that came out wrong there, as JSON lines"
+    )
+    grade.add_argument(
+        "--backend",
+        metavar="NAME",
+        choices=("auto", "bwrap", "landlock", "docker", "subprocess"),
+        help="where code runs: auto, bwrap, landlock, docker, subprocess (default: auto)",
     )
     grade.set_defaults(module="benchmarks.grade")
 

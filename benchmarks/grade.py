@@ -1,7 +1,8 @@
 """`r1-bench grade`: what a grader says on labelled cases, beside what the labels say.
 
-The grading runs through `r1env.GradingPool`, in the same killable processes as in training. For that the two
-graders are put into small environments here, which a worker makes by "benchmarks.grade:ID".
+The grading runs through `r1env.GradingPool`, in the same killable processes as in training. For that the
+graders are put into small environments here, which a worker makes by "benchmarks.grade:ID". Code runs in sandboxes, one a
+worker.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ from benchmarks import output
 from benchmarks.cases import Case, Subject, read
 from benchmarks.output import Report
 from r1env.env import ReasoningEnv, response_text
-from r1env.errors import GraderError, MissingDependency, RunError
+from r1env.errors import ConfigError, DataError, GraderError, MissingDependency, RunError
 from r1env.grading.language import MGSM_LANGUAGES, consistency, identify
 from r1env.grading.math import grade_text
+from r1env.judge import Tests, from_json, harness_tests, judge, language, stdio_tests, to_json
 from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
+from r1env.sandbox import Sandbox, open_sandbox
 from r1env.types import Grade, Task, Transcript, Verdict
 
-MATH_ID, LANGUAGE_ID = "r1bench/MathCases-v0", "r1bench/LanguageCases-v0"
+MATH_ID, LANGUAGE_ID, CODE_ID = "r1bench/MathCases-v0", "r1bench/LanguageCases-v0", "r1bench/CodeCases-v0"
+_IDS: Mapping[Subject, str] = {"math": MATH_ID, "language": LANGUAGE_ID, "code": CODE_ID}
+DEADLINE_S: Mapping[Subject, float] = {"math": 2.0, "language": 2.0, "code": 120.0}
+"""Seconds for one grade. A program has limits of its own, far within."""
 SHOWN_WRONG = 10
 _CHUNK = 500
 _MAX_WORKERS = 4
@@ -99,8 +105,46 @@ class LanguageCases(_Cases):
         self.judge({"target": "en"}, "This is a sentence.")
 
 
+class CodeCases(_Cases):
+    """Programs and their tests. `Task.answer` is `{"language": name, "tests": to_json(…)}`, the text a program.
+
+    Args:
+        backend: Of `open_sandbox`; `subprocess` runs every program as you.
+    """
+
+    def __init__(self, backend: str = "auto", **given: Any) -> None:
+        super().__init__(**given)
+        self._backend = backend
+        self._sandbox: Sandbox | None = None
+
+    def judge(self, case: Mapping[str, Any], text: str) -> tuple[Verdict, str | None, str]:
+        """What `r1env.judge` says; its status is what was read."""
+        found = judge(self._opened(), case["language"], text, from_json(case["tests"]))
+        verdict: Verdict = "wrong"
+        if found.status == "accepted":
+            verdict = "correct"
+        elif found.status == "sandbox_error":
+            verdict = "unscorable"
+        return verdict, found.status, found.detail
+
+    def warm_up(self) -> None:
+        """Opens the sandbox."""
+        self._opened()
+
+    def _opened(self) -> Sandbox:
+        if self._sandbox is None:
+            self._sandbox = open_sandbox(self._backend, unsafe=self._backend == "subprocess")
+        return self._sandbox
+
+    def close(self) -> None:
+        """Closes the sandbox."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
+
+
 # Not by r1env.register: these are no environments to train on, and no list should show them.
-for _id, _class in ((MATH_ID, MathCases), (LANGUAGE_ID, LanguageCases)):
+for _id, _class in ((MATH_ID, MathCases), (LANGUAGE_ID, LanguageCases), (CODE_ID, CodeCases)):
     gym.register(id=_id, entry_point=_class)  # type: ignore[arg-type]
 
 
@@ -108,13 +152,18 @@ def run(given: argparse.Namespace) -> Report:
     """The command.
 
     Raises:
+        ConfigError: `--backend` where no code is graded.
         DataError: the file, or a line of it, is not what it should be.
-        GraderError: a grading worker cannot start.
+        GraderError: a grading worker cannot start, or no sandbox can be had.
         RunError: the file of `--wrong` cannot be written.
     """
+    if given.backend is not None and given.subject != "code":
+        raise ConfigError(f"--backend says where code runs; grading {given.subject} runs none, leave it out")
     cases = read(Path(given.file), given.subject, kinds=given.kind, no_policy=given.no_policy)
     workers = min(_MAX_WORKERS, os.cpu_count() or 1) if given.workers is None else given.workers
-    grades, seconds = grade_cases(given.subject, cases, workers=workers, deadline_s=given.deadline)
+    deadline_s = DEADLINE_S[given.subject] if given.deadline is None else given.deadline
+    backend = given.backend or "auto"
+    grades, seconds = grade_cases(given.subject, cases, workers=workers, deadline_s=deadline_s, backend=backend)
     summary = summarise(given.subject, cases, grades, seconds)
     wrong = _wrong(given.subject, cases, grades)
     if given.wrong:
@@ -123,7 +172,7 @@ def run(given: argparse.Namespace) -> Report:
 
 
 def grade_cases(
-    subject: Subject, cases: Sequence[Case], *, workers: int, deadline_s: float
+    subject: Subject, cases: Sequence[Case], *, workers: int, deadline_s: float, backend: str = "auto"
 ) -> tuple[list[Grade], float]:
     """Grades cases in a pool.
 
@@ -132,18 +181,21 @@ def grade_cases(
         cases: What to grade.
         workers: Number of grading processes.
         deadline_s: Seconds for one grade.
+        backend: Where code runs (`open_sandbox`).
 
     Returns:
         The grades in order, and the wall-clock seconds from the first to the last, the start of workers left out.
 
     Raises:
+        DataError: tests that are none.
         GraderError: a worker cannot start.
     """
-    id = MATH_ID if subject == "math" else LANGUAGE_ID
-    items = [_item(subject, id, case.row) for case in cases]
+    id = _IDS[subject]
+    kwargs = {"backend": backend} if subject == "code" else {}
+    items = [_item(subject, id, case) for case in cases]
     progress = output.Progress("graded", len(items))
     grades: list[Grade] = []
-    with GradingPool(EnvSpec(f"benchmarks.grade:{id}"), workers=workers, deadline_s=deadline_s) as pool:
+    with GradingPool(EnvSpec(f"benchmarks.grade:{id}", kwargs), workers=workers, deadline_s=deadline_s) as pool:
         pool.start()
         started = time.perf_counter()
         for start in range(0, len(items), _CHUNK):
@@ -154,13 +206,28 @@ def grade_cases(
     return grades, seconds
 
 
-def _item(subject: Subject, id: str, row: Mapping[str, Any]) -> tuple[Task, str]:
+def _item(subject: Subject, id: str, case: Case) -> tuple[Task, str]:
+    row = case.row
+    answer: dict[str, Any]
     if subject == "math":
         answer, text = {"gold": row["gold"]}, row["prediction"]
+    elif subject == "code":
+        try:
+            answer = {"language": language(row.get("language") or "python").name, "tests": to_json(_tests(row))}
+        except (ConfigError, DataError) as error:
+            raise DataError(f"case {case.id}: {error}") from error
+        text = row["code"]
     else:
         key = "lang" if "lang" in row else "target"
         answer, text = {key: row[key]}, row["text"]
     return Task(id="", env=id, messages=(), answer=answer), text
+
+
+def _tests(row: Mapping[str, Any]) -> Tests:
+    stored = row.get("tests")
+    if stored is None:
+        return harness_tests(row["harness"], entry=row.get("entry_point"))
+    return from_json(stored) if isinstance(stored, dict) and "kind" in stored else stdio_tests(stored)
 
 
 def summarise(
@@ -175,7 +242,7 @@ def summarise(
         seconds: Wall-clock seconds that the grading took.
     """
     pairs = list(zip(cases, grades, strict=True))
-    judged = [one for one in pairs if subject == "math" or "lang" in one[0].row]
+    judged = [one for one in pairs if subject != "language" or "lang" in one[0].row]
     wrong = [case.id for case, _ in _wrong(subject, cases, grades)]
     right = len(judged) - len(wrong)
     summary: dict[str, Any] = {
@@ -189,7 +256,7 @@ def summarise(
         "worst_s": round(max(grade.seconds for grade in grades), 4),
         "wrong_ids": wrong,
     }
-    if subject == "math":
+    if subject != "language":
         scored = [
             (case.row["expected"], grade.verdict) for case, grade in judged if grade.verdict != "unscorable"
         ]
@@ -212,7 +279,7 @@ def _wrong(subject: Subject, cases: Sequence[Case], grades: Sequence[Grade]) -> 
     for case, grade in zip(cases, grades, strict=True):
         if subject == "language" and "lang" not in case.row:
             continue
-        expected = case.row["expected"] if subject == "math" else True
+        expected = True if subject == "language" else case.row["expected"]
         if grade.verdict == "unscorable" or (grade.verdict == "correct") != expected:
             found.append((case, grade))
     return found
@@ -234,7 +301,9 @@ def _show(subject: Subject, summary: Mapping[str, Any], wrong: Sequence[tuple[Ca
     if not wrong:
         return
     output.say(f"\nthe first {min(SHOWN_WRONG, len(wrong))} of {len(wrong)} wrong cases:")
-    gold, label = ("gold", "expected") if subject == "math" else ("text", "lang")
+    gold, label = {"math": ("gold", "expected"), "language": ("text", "lang"), "code": ("code", "expected")}[
+        subject
+    ]
     rows = [
         (
             case.id,

@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from r1env.errors import DataError
+from r1env.judge.languages import language
 from r1env.judge.types import CallTests, Case, HarnessTests, StdioCase, StdioTests, Tests, from_json
 
 CALL_TOLERANCE = 1e-5
@@ -36,6 +37,7 @@ from functools import *
 from heapq import *
 from itertools import *
 from math import *
+from string import *
 from typing import *
 inf = math.inf
 """
@@ -67,12 +69,12 @@ class Problem:
     """A program that is known to be right; None where the dataset has none."""
 
 
-def read_problem(row: Mapping[str, Any], language: str = "python") -> Problem:
+def read_problem(row: Mapping[str, Any], language_name: str = "python") -> Problem:
     """A row of one of the formats.
 
     Args:
         row: The row.
-        language: What programs for standard input are to be written in, where the row does not say. Problems that ask
+        language_name: What programs for standard input are to be written in, where the row does not say. Problems that ask
             for a function are Python's.
 
     Raises:
@@ -81,7 +83,7 @@ def read_problem(row: Mapping[str, Any], language: str = "python") -> Problem:
     for fits, read in _FORMATS:
         if fits(row):
             try:
-                return read(row, language)
+                return read(row, language_name)
             except (KeyError, TypeError, ValueError, SyntaxError, AttributeError, IndexError) as error:
                 if isinstance(error, DataError):
                     raise
@@ -234,25 +236,23 @@ def _calls(tree: ast.Module) -> CallTests | None:
     return CallTests(entry=entry, cases=tuple(cases), tolerance=CALL_TOLERANCE, prelude=LEETCODE_PRELUDE)
 
 
-def _live_code_bench(row: Mapping[str, Any], language: str) -> Problem:
+def _live_code_bench(row: Mapping[str, Any], name: str) -> Problem:
     if "private_test_cases" in row:
         stored = [*_listed(row.get("public_test_cases")), *_listed(row["private_test_cases"])]
         metadata = row.get("metadata") or {}
         metadata = json.loads(metadata) if isinstance(metadata, str) else metadata
-        name = metadata.get("func_name")
+        function = metadata.get("func_name")
         pairs = [(case["input"], case["output"]) for case in stored]
     else:
         unpacked = _unpack(row["test"])
         packed = json.loads(unpacked["input_output"] if isinstance(unpacked, dict) else unpacked)
-        name = packed.get("fn_name")
+        function = packed.get("fn_name")
         pairs = list(zip(packed["inputs"], packed["outputs"], strict=True))
     prompt = _statement(row)
-    if not name:
+    if not function:
         tests = stdio_tests([{"input": given, "output": wanted} for given, wanted in pairs])
-        asked = _PROGRAM.format(language=language)
-        return Problem(
-            id=_id(row), prompt=f"{prompt}\n\n{asked}", language=language, tests=tests, reference=None
-        )
+        asked = _asked(name)
+        return Problem(id=_id(row), prompt=f"{prompt}\n\n{asked}", language=name, tests=tests, reference=None)
     if row.get("starter_code"):
         prompt = f"{prompt}\n\nBegin with this:\n\n```python\n{row['starter_code'].rstrip()}\n```"
     cases = tuple(
@@ -264,7 +264,7 @@ def _live_code_bench(row: Mapping[str, Any], language: str) -> Problem:
     )
     if not cases:
         raise DataError(f"problem {_id(row)!r} has no tests; remove the row")
-    entry = f"Solution.{name}"
+    entry = f"Solution.{function}"
     return Problem(
         id=_id(row),
         prompt=f"{prompt}\n\nGive the whole class in one Python code block.",
@@ -274,20 +274,20 @@ def _live_code_bench(row: Mapping[str, Any], language: str) -> Problem:
     )
 
 
-def _contest(row: Mapping[str, Any], language: str) -> Problem:
+def _contest(row: Mapping[str, Any], name: str) -> Problem:
     stored = row["tests"] if "tests" in row else row.get("input_output") or row.get("test")
     if stored is None:  # DeepMind's own form
         parts = [row[key] for key in ("public_tests", "private_tests", "generated_tests") if row.get(key)]
         stored = {key: [text for part in parts for text in part[key]] for key in ("input", "output")}
-    prompt = f"{_statement(row)}\n\n{_PROGRAM.format(language=language)}"
-    return Problem(id=_id(row), prompt=prompt, language=language, tests=stdio_tests(stored), reference=None)
+    prompt = f"{_statement(row)}\n\n{_asked(name)}"
+    return Problem(id=_id(row), prompt=prompt, language=name, tests=stdio_tests(stored), reference=None)
 
 
-def _own(row: Mapping[str, Any], language: str) -> Problem:
+def _own(row: Mapping[str, Any], name: str) -> Problem:
     return Problem(
         id=_id(row),
         prompt=_statement(row),
-        language=row.get("language") or language,
+        language=row.get("language") or name,
         tests=from_json(row["tests"]),
         reference=row.get("reference"),
     )
@@ -334,6 +334,10 @@ _FORMATS: tuple[
 
 
 # Pieces.
+
+
+def _asked(name: str) -> str:
+    return _PROGRAM.format(language=language(name).title)
 
 
 def _id(row: Mapping[str, Any]) -> str:

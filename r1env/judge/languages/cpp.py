@@ -6,6 +6,7 @@ from r1env.judge.languages.language import Language
 
 CPP = Language(
     name="cpp",
+    title="C++",
     tags=("c++", "cc", "cxx", "cpp17", "cpp20", "c++17", "c++20"),
     signs=("#include", "int main(", "std::", "cout <<", "cin >>", "using namespace", "vector<", "->"),
     suffix=".cpp",

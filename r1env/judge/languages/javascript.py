@@ -6,6 +6,7 @@ from r1env.judge.languages.language import Language
 
 JAVASCRIPT = Language(
     name="javascript",
+    title="JavaScript",
     tags=("js", "node", "nodejs", "mjs", "ecmascript"),
     signs=("console.log(", "require(", "=> ", "function ", "const ", "let ", "process.stdin", "===", "var "),
     suffix=".js",

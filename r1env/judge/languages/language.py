@@ -16,6 +16,8 @@ class Language:
 
     name: str
     """As configurations and datasets call it, in lower case."""
+    title: str
+    """As people write it."""
     tags: tuple[str, ...]
     """What the fence of a code block may call it, in lower case; the name itself goes without saying."""
     signs: tuple[str, ...]

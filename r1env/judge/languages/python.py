@@ -6,6 +6,7 @@ from r1env.judge.languages.language import Language
 
 PYTHON = Language(
     name="python",
+    title="Python",
     tags=("py", "python3", "py3"),
     signs=("def ", "import ", "print(", "input()", " in range(", "lambda ", "elif ", "None", "self."),
     suffix=".py",
