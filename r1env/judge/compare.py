@@ -11,6 +11,7 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _MAX_NUMBER_CHARS = 400
+_WORD = re.compile(r"[^ \t\r\f\v]+")
 _BLANK = " \t\r\f\v"
 
 
@@ -114,7 +115,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _same_words(expected: str, actual: str, tolerance: float) -> bool:
-    wanted, found = expected.split(), actual.split()
+    wanted, found = _WORD.findall(expected), _WORD.findall(actual)
     return len(wanted) == len(found) and all(
         one == other or _same_number(one, other, tolerance) for one, other in zip(wanted, found, strict=True)
     )

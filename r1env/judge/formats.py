@@ -19,6 +19,7 @@ import dataclasses
 import io
 import json
 import pickle
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -109,8 +110,8 @@ def harness_tests(
         DataError: no Python, or without any assertion.
     """
     try:
-        tree = ast.parse(source)
-        defined = _defined(ast.parse(reference)) if reference is not None else set()
+        tree = _parsed(source)
+        defined = _defined(_parsed(reference)) if reference is not None else set()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"these tests are no Python: {error}; fix or remove them") from error
     if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
@@ -158,8 +159,10 @@ def stdio_tests(stored: Any, *, tolerance: float | None = None) -> StdioTests:
 
 def _human_eval(row: Mapping[str, Any], _: str) -> Problem:
     prompt, entry = row["prompt"], row["entry_point"]
+    if not entry.isidentifier():
+        raise ValueError(f"the entry point {entry!r} is no name")
     # Helpers that the prompt defines are the tests' too: a program's own ones could be made to agree with anything.
-    given = ast.parse(prompt).body
+    given = _parsed(prompt).body
     prelude = "\n\n".join(ast.unparse(one) for one in given if getattr(one, "name", None) != entry)
     solution = row.get("canonical_solution")
     source = f"{prelude}\n\n{row['test']}\n\ncheck({entry})\n"
@@ -195,7 +198,7 @@ def _leetcode(row: Mapping[str, Any], _: str) -> Problem:
     solution = row.get("solutions")
     if isinstance(solution, Sequence) and not isinstance(solution, str):
         solution = solution[0] if solution else None
-    tests = _calls(ast.parse(source)) or harness_tests(source, prelude=LEETCODE_PRELUDE, entry="Solution")
+    tests = _calls(_parsed(source)) or harness_tests(source, prelude=LEETCODE_PRELUDE, entry="Solution")
     return Problem(id=_id(row), prompt=_statement(row), language="python", tests=tests, reference=solution)
 
 
@@ -386,6 +389,12 @@ def _unpack(text: str) -> Any:
         return _PlainUnpickler(io.BytesIO(data)).load()
     except (zlib.error, pickle.UnpicklingError, EOFError) as error:
         raise DataError(f"packed tests cannot be unpacked: {error}; get the dataset again") from error
+
+
+def _parsed(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # datasets hold old escapes
+        return ast.parse(source)
 
 
 def _defined(tree: ast.Module) -> set[str]:
