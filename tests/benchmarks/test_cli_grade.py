@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import cases, cli, grade
 from r1env.types import Grade
+from tests.r1env.sandboxes import opened
 
 KEYS = {
     "n", "right", "accuracy", "false_positive", "false_negative", "unscorable", "per_s", "worst_s", "wrong_ids",
@@ -170,7 +171,7 @@ def test_mistakes_are_one_line(write, capsys, arguments, words):
     assert out == "" and words in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("subject", ["code", "maths"])
+@pytest.mark.parametrize("subject", ["logic", "maths"])
 def test_subjects_that_are_not_there_are_refused(subject, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["grade", subject, "x.jsonl"])
@@ -181,3 +182,45 @@ def test_the_cases_environments_are_on_no_list():
     import r1env
 
     assert not [id for id in r1env.registered_ids() if id.startswith("r1bench/")]
+
+
+CODE = (
+    {"id": "right", "code": "def f(x):\n    return 2 * x", "harness": "assert f(2) == 4", "expected": True, "kind": "functional"},
+    {"id": "wrong", "code": "def f(x):\n    return x", "harness": "assert f(2) == 4", "expected": False, "kind": "functional"},
+    {"id": "exits", "code": "import sys; sys.exit(0)", "harness": "assert f(2) == 4", "expected": False, "entry_point": "f"},
+    {"id": "mislabelled", "code": "def f(x): return x", "harness": "assert f(2) == 4", "expected": True},
+    {"id": "runs", "code": "print(2 * int(input()))", "tests": [{"input": "2", "output": "4"}], "expected": True, "language": "py"},
+    {"id": "ours", "code": "print(4)", "tests": {"kind": "stdio", "cases": [["2", "4"], ["3", "6"]]}, "expected": False},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["auto", "subprocess"])
+def test_code_cases_are_counted_by_hand(write, capsys, tmp_path, backend):
+    if backend == "auto":
+        opened("auto").close()
+    wrong = tmp_path / "wrong.jsonl"
+    found = graded(capsys, "code", write(*CODE), "--backend", backend, "--wrong", str(wrong))
+    assert found.keys() == KEYS and found["wrong_ids"] == ["mislabelled"]
+    assert (found["n"], found["right"], found["unscorable"]) == (6, 5, 0)
+    assert (found["false_positive"], found["false_negative"]) == (0, 1)
+    (row,) = (json.loads(line) for line in wrong.read_text().splitlines())
+    assert (row["verdict"], row["extracted"]) == ("wrong", "wrong_answer")
+
+
+@pytest.mark.parametrize(
+    "subject, row, what",
+    [
+        ("code", {"code": "x", "expected": True}, "'harness'"),
+        ("code", {"code": "x", "harness": "f(1)", "expected": True}, "assert nothing"),
+        ("code", {"code": "x", "tests": {"kind": "guess"}, "expected": True}, "case line 1"),
+        ("code", {"code": "x", "tests": "x", "expected": True}, "an object or a list"),
+        ("code", {"code": "x", "tests": [{"input": "1", "output": ""}], "expected": True}, "none of 1 tests"),
+        ("code", {"code": "x", "harness": "assert f()", "expected": True, "language": "cobol"}, "cobol"),
+        ("math", case("4", "4", True), "--backend"),
+    ],
+)
+def test_code_that_cannot_be_graded_is_told_in_one_line(write, capsys, subject, row, what):
+    arguments = ["grade", subject, write(row), "--json", "--workers", "1", "--backend", "subprocess"]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert what in error and error.count("\n") == 1

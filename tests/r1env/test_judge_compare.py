@@ -23,11 +23,13 @@ KEYS = st.recursive(
 )
 VALUES = st.recursive(
     KEYS | st.complex_numbers() | st.decimals() | st.fractions(),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.lists(inner, max_size=4).map(tuple)
-    | st.lists(inner, max_size=4).map(deque)
-    | st.dictionaries(KEYS, inner, max_size=4)
-    | st.sets(KEYS, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.lists(inner, max_size=4).map(deque)
+        | st.dictionaries(KEYS, inner, max_size=4)
+        | st.sets(KEYS, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -129,7 +131,17 @@ def test_numbers_are_near_only_where_the_test_says_so():
     assert difference("0.5 yes\n2.0", b"5e-1 yes\n2", 1e-9) is None
     assert difference("1000000", b"1000001", 1e-3) is not None, "an integer is exact"
     assert difference("0.5", b"0.5 0.5", 1e-6) is not None and difference("0.5\n0.5", b"0.5", 1e-6) is not None
-    for hostile in (b"nan", b"inf", b"1_0.0", b"0x1p-1", b"1e999", "٠.٥".encode(), b"0.5j", b"0.5" + b"0" * 10_000, b"5e-99999"):
+    for hostile in (
+        b"nan",
+        b"inf",
+        b"1_0.0",
+        b"0x1p-1",
+        b"1e999",
+        "٠.٥".encode(),
+        b"0.5j",
+        b"0.5" + b"0" * 10_000,
+        b"5e-99999",
+    ):
         assert difference("0.5", hostile, 1e-6) is not None, hostile
         assert difference("10.0", hostile, 1e-6) is not None, hostile
 
@@ -150,7 +162,9 @@ def test_tests_survive_json():
             tolerance=1e-5,
             prelude="import math",
         ),
-        StdioTests(cases=(StdioCase(stdin="1\n", stdout="2\n"),), tolerance=1e-6, checker="def check(*_): return True"),
+        StdioTests(
+            cases=(StdioCase(stdin="1\n", stdout="2\n"),), tolerance=1e-6, checker="def check(*_): return True"
+        ),
         HarnessTests(source="assert sum(1, 2) == 3", names=("sum",), prelude="x = 1"),
     ):
         assert from_json(json.loads(json.dumps(to_json(tests)))) == tests

@@ -32,9 +32,11 @@ def test_a_block_by_its_tag(tag):
 
 
 def test_the_last_block_of_the_language_counts():
-    two = fenced('x = 1', 'python') + "\nand then\n" + fenced(PYTHON, 'python')
+    two = fenced("x = 1", "python") + "\nand then\n" + fenced(PYTHON, "python")
     assert code(two) == PYTHON
-    assert code(f"{fenced(PYTHON, 'python')}\nIt prints\n{fenced('1 2 3')}") == PYTHON, "an output is no program"
+    assert code(f"{fenced(PYTHON, 'python')}\nIt prints\n{fenced('1 2 3')}") == PYTHON, (
+        "an output is no program"
+    )
     assert code(f"{fenced('ls', 'bash')}\n{fenced(PYTHON)}\n{fenced('{}', 'json')}") == PYTHON
     assert code(f"{fenced(CPP, 'c++')}\n{fenced(PYTHON, 'py')}", "cpp") == CPP
     assert code(fenced(CPP, "cpp")) is None and code(fenced(PYTHON, "python"), "cpp") is None
@@ -57,9 +59,9 @@ def test_without_a_block_the_answer_must_be_a_program_by_itself():
 
 def test_fences_of_other_kinds():
     assert code(f"~~~python\n{PYTHON}\n~~~") == PYTHON
-    assert code(f"````python\nx = '''\n```\n'''\n````") == "x = '''\n```\n'''"
+    assert code("````python\nx = '''\n```\n'''\n````") == "x = '''\n```\n'''"
     assert code(f"1. So\n   ```python\n{PYTHON}\n   ```") == PYTHON
-    assert code(f"```python\r\nx = 1\r\n```\r\n") == "x = 1\r"
+    assert code("```python\r\nx = 1\r\n```\r\n") == "x = 1\r"
     assert code(f"```python\n{PYTHON}") == PYTHON, "never closed"
     assert code("x = 1 ```python\ny = 2\n```") is None
     assert code(fenced("", "python")) is None
@@ -97,5 +99,10 @@ def test_hostile_texts_are_quick(part):
     started = time.process_time()
     for length in (50_000, 1_000_000):
         text = part * (length // len(part))
-        extract_code(text, "python"), extract_code(f"```python\n{text}\n```", "python"), recognise(text), parses(text)
+        (
+            extract_code(text, "python"),
+            extract_code(f"```python\n{text}\n```", "python"),
+            recognise(text),
+            parses(text),
+        )
     assert time.process_time() - started < 3.0

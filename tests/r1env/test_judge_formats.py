@@ -40,7 +40,9 @@ def test_mbpp_shows_one_test_and_keeps_the_others():
         "challenge_test_list": ["assert sum(5, 5) == 10"],
     }
     problem = read_problem(row)
-    assert problem.tests == HarnessTests(source="\n".join(row["test_list"] + row["challenge_test_list"]) + "\n", names=("sum",))
+    assert problem.tests == HarnessTests(
+        source="\n".join(row["test_list"] + row["challenge_test_list"]) + "\n", names=("sum",)
+    )
     assert "== 3" in problem.prompt and "== 4" not in problem.prompt and "10" not in problem.prompt
 
 
@@ -57,7 +59,9 @@ def test_which_built_in_names_are_the_programs(source, entry, names):
     assert harness_tests(source, entry=entry).names == names
 
 
-@pytest.mark.parametrize("source", ["f(2)", "assert f(", "", "def check(candidate):\n    candidate(1)\ncheck(f)"])
+@pytest.mark.parametrize(
+    "source", ["f(2)", "assert f(", "", "def check(candidate):\n    candidate(1)\ncheck(f)"]
+)
 def test_tests_that_assert_nothing_are_refused(source):
     with pytest.raises(DataError):
         harness_tests(source)
@@ -89,7 +93,9 @@ def test_livecodebench_with_packed_private_tests():
         "question_id": "q1",
         "starter_code": "class Solution:\n    def add(self, a, b):",
         "public_test_cases": json.dumps([{"input": "1\n[2]", "output": "3", "testtype": "functional"}]),
-        "private_test_cases": packed(json.dumps([{"input": '"a"\n[]', "output": "2.5", "testtype": "functional"}])),
+        "private_test_cases": packed(
+            json.dumps([{"input": '"a"\n[]', "output": "2.5", "testtype": "functional"}])
+        ),
         "metadata": json.dumps({"func_name": "add"}),
     }
     tests = read_problem(row).tests
@@ -129,12 +135,20 @@ def test_contests_in_all_their_forms(tests):
         problem = read_problem(row, "cpp")
         assert problem.tests == StdioTests(cases=(StdioCase(stdin="1\n", stdout="2\n"),))
         assert problem.language == "cpp" and "C++" in problem.prompt
-    deepmind = {"description": "Next.", "public_tests": {"input": ["1\n"], "output": ["2\n"]}, "private_tests": {"input": [], "output": []}}
+    deepmind = {
+        "description": "Next.",
+        "public_tests": {"input": ["1\n"], "output": ["2\n"]},
+        "private_tests": {"input": [], "output": []},
+    }
     assert read_problem(deepmind).tests == StdioTests(cases=(StdioCase(stdin="1\n", stdout="2\n"),))
 
 
 def test_tests_that_anything_passes_are_left_out():
-    given = [{"input": "1", "output": " \n"}, {"input": "2", "output": "5 6..."}, {"input": "3...", "output": "5"}]
+    given = [
+        {"input": "1", "output": " \n"},
+        {"input": "2", "output": "5 6..."},
+        {"input": "3...", "output": "5"},
+    ]
     with pytest.raises(DataError, match="none of 3"):
         stdio_tests(given)
     assert len(stdio_tests([*given, {"input": "1", "output": "1"}]).cases) == 1

@@ -11,7 +11,9 @@ from r1env.judge import STATUSES, CallTests, Case, HarnessTests, StdioCase, Stdi
 from r1env.sandbox import Limits, Result
 
 CALLS = CallTests(entry="f", cases=(Case(args=(1,), expected=1), Case(args=(2,), expected=4)))
-RUNS = StdioTests(cases=(StdioCase(stdin="1", stdout="1"), StdioCase(stdin="2", stdout="4"), StdioCase(stdin="3", stdout="9")))
+RUNS = StdioTests(
+    cases=(StdioCase(stdin="1", stdout="1"), StdioCase(stdin="2", stdout="4"), StdioCase(stdin="3", stdout="9"))
+)
 HARNESS = HarnessTests(source="assert f(1) == 1\nassert f(2) == 4")
 FAILED = Result(status="sandbox_error", detail="gone")
 
@@ -40,7 +42,16 @@ def printed(text: str, status="ok", **more) -> Result:
 
 
 def told(**found) -> Result:
-    empty = {"checks": 2, "failed": 0, "sites": 2, "held": 2, "error": None, "first": None, "call": "", "done": True}
+    empty = {
+        "checks": 2,
+        "failed": 0,
+        "sites": 2,
+        "held": 2,
+        "error": None,
+        "first": None,
+        "call": "",
+        "done": True,
+    }
     return Result(status="ok", output=json.dumps({**empty, **found}).encode())
 
 
@@ -136,7 +147,10 @@ def test_a_limit_ends_all_runs():
 def test_the_status_of_highest_precedence_is_told():
     wrong, crash = printed("0"), printed("", status="runtime_error")
     found = judge(Scripted(wrong, crash, printed("9")), "python", "x", RUNS, to_end=True)
-    assert (found.status, found.passed) == ("runtime_error", 1) and found.failing == {"input": "1", "output": "0"}
+    assert (found.status, found.passed) == ("runtime_error", 1) and found.failing == {
+        "input": "1",
+        "output": "0",
+    }
     assert STATUSES.index("sandbox_error") < STATUSES.index("compile_error") < STATUSES.index("accepted")
 
 
@@ -179,9 +193,16 @@ def test_compilation():
     assert [job.action for job in sandbox.asked] == ["compile"] + ["binary"] * 6, "compiled once"
     error = Result(status="runtime_error", stderr=b"In function main:\nx.cpp:1:12: error: expected '}'\n")
     found = judge(Scripted(error), "cpp", "int main() {", RUNS)
-    assert (found.status, found.passed, found.total) == ("compile_error", 0, 3) and "expected '}'" in found.detail
+    assert (found.status, found.passed, found.total) == (
+        "compile_error",
+        0,
+        3,
+    ) and "expected '}'" in found.detail
     for status in ("time_limit_exceeded", "memory_limit_exceeded", "output_limit_exceeded"):
-        assert judge(Scripted(Result(status=status)), "cpp", "#include </dev/zero>", RUNS).status == "compile_error"
+        assert (
+            judge(Scripted(Result(status=status)), "cpp", "#include </dev/zero>", RUNS).status
+            == "compile_error"
+        )
     assert judge(Scripted(Result(status="ok")), "cpp", "no executable", RUNS).status == "compile_error"
     assert judge(Scripted(FAILED, FAILED), "cpp", "x", RUNS).status == "sandbox_error"
     sandbox = Scripted(FAILED, FAILED, compiled, *[printed(text) for text in "149"])
@@ -190,10 +211,14 @@ def test_compilation():
 
 
 def test_a_checker_judges_in_a_sandbox_of_its_own():
-    tests = StdioTests(cases=RUNS.cases[:1], checker="def check(stdin, expected, stdout): return stdout == expected")
+    tests = StdioTests(
+        cases=RUNS.cases[:1], checker="def check(stdin, expected, stdout): return stdout == expected"
+    )
     sandbox = Scripted(printed("one"), gave('{"value": true}'))
     assert judge(sandbox, "python", "PROGRAM", tests).status == "accepted"
-    assert b"PROGRAM" not in sandbox.asked[1].text + sandbox.asked[1].stdin and sandbox.asked[1].action == "calls"
+    assert (
+        b"PROGRAM" not in sandbox.asked[1].text + sandbox.asked[1].stdin and sandbox.asked[1].action == "calls"
+    )
     for answer in (
         gave('{"value": false}'), gave('{"value": 1}'), gave('{"value": "true"}'), gave('{"error": "IndexError"}'), gave(),
         gave('{"value": true}', status="runtime_error"), gave('{"value": true}', '{"value": true}'), Result(status="time_limit_exceeded"),
