@@ -11,6 +11,7 @@ import decimal
 import fractions
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,12 @@ MAX_BYTES = 8_000_000
 MAX_DEPTH = 60
 _LONG = 4_000  # digits; Python refuses to read much longer decimal numbers
 _LARGE = 10**_LONG
+_DECIMAL = re.compile(r"-?(\d{1,4000}(\.\d{1,4000})?(E[+-]?\d{1,4})?|NaN|Infinity)")
+_MANY = 1_000
+_HASHED_APART = 2**60  # of Python's modulus for the hashes of numbers, 2**61 - 1
+
+
+_TYPES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 
 
 class Foreign:
@@ -98,9 +105,25 @@ def _plain(value: Any, keep: Callable[[Any], int] | None, depth: int) -> Any:
         return {type(value).__name__.lower(): str(value)}
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # arrays and scalars
         return inner(value.tolist())
+    if isinstance(value, type) and value in _TYPES:
+        return {"type": value.__name__}
     if keep is None:
         raise ValueError(f"a value of type {type(value).__name__}, which has no form in JSON")
     return {"foreign": [keep(value), type(value).__name__]}
+
+
+def _spread(keys: list[Any]) -> None:
+    """Refuses a large table whose keys may all have one hash, which takes quadratic time: numbers can be chosen so."""
+    if len(keys) > _MANY and not all(map(_is_spread, keys)):
+        raise ValueError(f"a table of {len(keys)} keys that are large numbers; {_MANY} may be sent")
+
+
+def _is_spread(key: Any) -> bool:
+    if type(key) is tuple:
+        return all(map(_is_spread, key))
+    return type(key) in (str, bytes, bool, type(None)) or (
+        type(key) in (int, float) and abs(key) < _HASHED_APART
+    )
 
 
 def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any:
@@ -120,11 +143,13 @@ def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any
     if kind == "tuple":
         return tuple(inner(content))
     if kind == "dict":
-        return dict(inner(pair) for pair in content)
-    if kind == "set":
-        return set(inner(content))
-    if kind == "frozenset":
-        return frozenset(inner(content))
+        pairs = [inner(pair) for pair in content]
+        _spread([key for key, _ in pairs])
+        return {key: item for key, item in pairs}
+    if kind in ("set", "frozenset"):
+        members = inner(content)
+        _spread(members)
+        return set(members) if kind == "set" else frozenset(members)
     if kind == "bytes":
         return bytes.fromhex(content)
     if kind == "int":
@@ -136,8 +161,13 @@ def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any
         return complex(float(real), float(imaginary))
     if kind == "deque":
         return collections.deque(inner(content))
-    if kind in ("decimal", "fraction") and len(content) <= _LONG:
-        return (decimal.Decimal if kind == "decimal" else fractions.Fraction)(content)
+    if kind == "decimal" and _DECIMAL.fullmatch(content):
+        return decimal.Decimal(content)
+    # With an exponent, as in 1e9999999, reading one would never end.
+    if kind == "fraction" and len(content) <= _LONG and not content.strip("-/0123456789"):
+        return fractions.Fraction(content)
+    if kind == "type":
+        return {one.__name__: one for one in _TYPES}[content]
     if kind == "foreign" and make is not None:
         number, name = content
         return make(Foreign(int(number), str(name)[:100]))

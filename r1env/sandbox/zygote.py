@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import select
@@ -26,6 +27,7 @@ _GRACE_S = 10.0
 """Beyond a job's own time, until its keeper is taken for dead."""
 _OUT_OF_MEMORY = 120  # inside/runner.py
 _NEARLY_ALL = 0.9
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class Process(Protocol):
@@ -59,6 +61,7 @@ class Zygote:
         self._process, self._connection, self._errors = process, connection, errors
         self._binaries: dict[bytes, int] = {}
         self._held: list[IO[bytes]] = []
+        self._sound = True
         connection.settimeout(START_TIMEOUT_S)
         try:
             ready = connection.recv(100)
@@ -95,6 +98,7 @@ class Zygote:
                 for run in runs:
                     socket.send_fds(self._connection, [run.header], run.descriptors)
             except OSError as error:
+                self._sound = False
                 return [Result(status="sandbox_error", detail=f"the sandbox is gone: {error}") for _ in runs]
             for run in runs:
                 run.given()
@@ -111,12 +115,14 @@ class Zygote:
             for descriptor, _ in poll.poll(1000 * left):
                 waiting.pop(descriptor).hear()
                 poll.unregister(descriptor)
-        return [run.result() for run in runs]
+        results = [run.result() for run in runs]
+        self._sound = all(result.status != "sandbox_error" for result in results)
+        return results
 
     @property
     def alive(self) -> bool:
-        """Whether it still serves."""
-        return self._process.poll() is None
+        """Whether it still serves, and has served every job so far: one that failed once is not asked again."""
+        return self._sound and self._process.poll() is None
 
     def close(self) -> str:
         """Ends it with all that runs in it; returns what it wrote to standard error, the first time."""
@@ -157,15 +163,16 @@ class _Run:
         if job.text not in binaries:
             if len(binaries) >= 32:
                 _close([binaries.pop(next(iter(binaries)))])
-            writable = self._memory("program", job.text)
-            # No file may be run that somebody has open for writing.
+            writable = self._memory("program", job.text, os.MFD_ALLOW_SEALING)
+            # It is run again: no run may change it. Nor is a file run that somebody has open for writing.
+            fcntl.fcntl(writable, fcntl.F_ADD_SEALS, _SEALS)
             binaries[job.text] = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
             os.close(writable)
             self._own.remove(writable)
         return binaries[job.text]
 
-    def _memory(self, name: str, content: bytes = b"") -> int:
-        descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    def _memory(self, name: str, content: bytes = b"", flags: int = 0) -> int:
+        descriptor = os.memfd_create(name, os.MFD_CLOEXEC | flags)
         self._own.append(descriptor)
         view = memoryview(content)
         while view:

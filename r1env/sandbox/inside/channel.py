@@ -10,6 +10,7 @@ import ast
 import builtins
 import json
 import os
+import random
 import signal
 import struct
 import sys
@@ -21,6 +22,8 @@ import wire
 
 OUTPUT, FROM_PEER, TO_PEER = 4, 5, 6
 """Descriptors."""
+_ENDINGS = (StopIteration, StopAsyncIteration)
+"""Raised in the tests themselves, these would end a loop over the program's answers as if there were no more."""
 _HOPELESS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
@@ -90,7 +93,7 @@ def serve(load: Callable[[], types.ModuleType]) -> None:
             except _HOPELESS:
                 raise
             except BaseException as error:
-                answer = wire.dumps({"error": type(error).__name__, "text": text_of(error)})
+                answer = wire.dumps({"error": type(error).__name__, "text": text_of(error).partition(": ")[2]})
             _send(answer)
     except PeerGone:
         pass
@@ -107,6 +110,9 @@ def _answer(module: types.ModuleType, asked: dict) -> dict:
         value = function(*arguments, **named)
         # A function that gives nothing may have changed what it was given.
         return {"value": value, "changed": arguments} if value is None else {"value": value}
+    if what == "set":
+        setattr(target, asked["name"], asked["to"])
+        return {"value": None}
     if what == "list":
         return {"value": list(target)}
     if what == "text":
@@ -124,7 +130,7 @@ def _ask(**message):
         raise BadMessage("an answer of another form")
     if "error" in answer:
         kind = getattr(builtins, str(answer["error"]), None)
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        if not (isinstance(kind, type) and issubclass(kind, Exception)) or kind in _ENDINGS:
             kind = RuntimeError
         raise _withtext_of(kind, str(answer.get("text", ""))[:2000])
     return answer
@@ -141,7 +147,10 @@ class Remote:
     """A value of the other side that has no form here. It equals itself alone, whatever it says of itself."""
 
     def __init__(self, foreign: wire.Foreign) -> None:
-        self._number, self._type = foreign.number, foreign.name
+        self.__dict__.update(_number=foreign.number, _type=foreign.name)
+
+    def __setattr__(self, name: str, value) -> None:
+        _ask(do="set", of=self, name=name, to=value)
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
@@ -182,7 +191,25 @@ class RemoteName:
         return getattr(_ask(do="get", name=self._name)["value"], name)
 
 
+_last: tuple = ()
+"""What was called last: its name and arguments."""
+
+
+def _last_call() -> str:
+    """The last call of the other side as text."""
+    if not _last:
+        return ""
+    name, args, kwargs = _last
+    try:
+        given = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+        return f"{name}({', '.join(given)})"[:2000]
+    except Exception:
+        return f"{name}(…)"
+
+
 def _call(target: dict, args: tuple, kwargs: dict):
+    global _last
+    _last = (target["name"] or "candidate", args, kwargs)
     sent = list(args)
     answer = _ask(do="call", args=sent, kwargs=kwargs, **target)
     changed = answer.get("changed")
@@ -199,40 +226,57 @@ def _call(target: dict, args: tuple, kwargs: dict):
 class _Asserts(ast.NodeTransformer):
     """Every assert is counted, and the next one runs even where one has failed."""
 
+    def __init__(self) -> None:
+        self.count = 0
+
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        test = ast.Call(ast.Name("__r1_check", ast.Load()), [node.test], [])
+        site = ast.Constant(self.count)
+        self.count += 1
+        test = ast.Call(ast.Name("__r1_check", ast.Load()), [node.test, site], [])
+        error = ast.Name("__r1_error", ast.Load())
         handler = ast.ExceptHandler(
             ast.Name("Exception", ast.Load()),
             "__r1_error",
-            [ast.Expr(ast.Call(ast.Name("__r1_failed", ast.Load()), [ast.Name("__r1_error", ast.Load())], []))],
+            [ast.Expr(ast.Call(ast.Name("__r1_failed", ast.Load()), [error, site], []))],
         )
         return ast.copy_location(ast.Try([ast.Expr(test)], [handler], [], []), node)
 
 
-def harness(source: bytes) -> None:
-    """Tests: the program. Standard input: nothing. Gives {"checks", "failed", "error", "done"}."""
+def harness(source: bytes, own_names: list[str]) -> None:
+    """Tests the other side with a program.
+
+    `own_names` are built-in names that are the other side's too. Gives {"checks", "failed", "sites", "held", "error", "first", "call", "done"}: assertions evaluated and failed; those
+    that stand in the text, and those of them that were evaluated and held each time; what went wrong first, and the call
+    before it.
+    """
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    found: dict[str, Any] = {"checks": 0, "failed": 0, "error": None, "first": None, "done": False}
+    random.seed()  # the other side was forked from the same process: it would know what is drawn
+    found: dict[str, Any] = {"checks": 0, "failed": 0, "error": None, "first": None, "call": "", "done": False}
+    held: dict[int, bool] = {}
+    asserts = _Asserts()
 
-    def check(value) -> None:
-        found["checks"] += 1
+    def check(value, site: int) -> None:
         if not value:
-            found["failed"] += 1
-            found["first"] = found["first"] or "an assertion does not hold"
+            raise AssertionError("an assertion does not hold")
+        found["checks"] += 1
+        held.setdefault(site, True)
 
-    def failed(error) -> None:
+    def failed(error, site: int) -> None:
         found["checks"] += 1
         found["failed"] += 1
-        found["first"] = found["first"] or text_of(error)
+        held[site] = False
+        if found["first"] is None:
+            first = str(error) if type(error) is AssertionError else text_of(error)
+            found.update(first=first[:2000], call=_last_call())
 
     try:
         tree = ast.parse(source)
         module = types.ModuleType("tests")
         sys.modules["tests"] = module
-        for name in _undefined(tree):
+        for name in (*_undefined(tree), *own_names):
             module.__dict__[name] = RemoteName(name)
         module.__dict__.update(__r1_check=check, __r1_failed=failed)
-        exec(compile(ast.fix_missing_locations(_Asserts().visit(tree)), "tests.py", "exec"), module.__dict__)
+        exec(compile(ast.fix_missing_locations(asserts.visit(tree)), "tests.py", "exec"), module.__dict__)
         found["done"] = True
     except PeerGone:
         found["error"] = "the program ended"
@@ -240,6 +284,8 @@ def harness(source: bytes) -> None:
         found["error"] = f"protocol: {error}"
     except BaseException as error:
         found["error"] = text_of(error)
+    found["call"] = found["call"] or _last_call()
+    found.update(sites=asserts.count, held=sum(held.values()))
     with open(OUTPUT, "wb", closefd=False) as out:
         out.write(json.dumps(found).encode())
 

@@ -11,6 +11,7 @@ import io
 import json
 import linecache
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -158,11 +159,13 @@ def _serve() -> None:
 
 
 def _harness() -> None:
-    channel.harness(_read(PROGRAM))
+    channel.harness(_read(PROGRAM), json.loads(_read(0) or b"[]"))
 
 
 def _native(job: dict, work: str) -> None:
     """An executable, an interpreter's script, or a compiler's source."""
+    for number in (signal.SIGINT, signal.SIGPIPE):  # which Python and the zygote ignore
+        signal.signal(number, signal.SIG_DFL)
     if job["action"] == "binary":
         os.set_inheritable(PROGRAM, False)
         os.close(OUTPUT)

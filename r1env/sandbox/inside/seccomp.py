@@ -73,6 +73,8 @@ _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET, NEWTIME
 _THREAD = 0x00010000
 _AF_UNIX = 1
+_CONNECTED = (1, 5)  # SOCK_STREAM, SOCK_SEQPACKET
+_NONBLOCK, _CLOEXEC = 0x800, 0x80000
 _PRCTL = (
     15,
     16,
@@ -158,8 +160,11 @@ def _rule(name: str, processes: bool) -> list[tuple[int, int, int, int]]:
         return _one_of(0, _PRCTL)
     if name == "prlimit64":
         return _one_of(0, (0,))
-    if name == "socketpair":
-        return _one_of(0, (_AF_UNIX,))
+    if name == "socketpair":  # of datagrams one could be sent to anybody's socket
+        kinds = tuple(
+            kind | flags for kind in _CONNECTED for flags in (0, _NONBLOCK, _CLOEXEC, _NONBLOCK | _CLOEXEC)
+        )
+        return [_argument(0), (_EQUAL, 1, 0, _AF_UNIX), (_RETURN, 0, 0, _ERRNO), *_one_of(1, kinds)]
     if name == "setrlimit":
         return [(_RETURN, 0, 0, _ALLOW)]
     if name == "clone":

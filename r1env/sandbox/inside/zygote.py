@@ -28,7 +28,6 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
@@ -166,6 +165,8 @@ def _keep(job: dict, descriptors: list[int], settings: dict, turn: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
     else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program, signal.SIGKILL)  # a compiler's, where no user id tells whose it is
         _sweep(work, uid)
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -202,8 +203,8 @@ def _wait(program: int, started: float, limits: dict) -> tuple[int, str | None]:
         while True:
             try:
                 found, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return 0, late
+            except ChildProcessError:  # cannot be; if it were, nothing would be known of the program
+                return signal.SIGKILL, late
             if found == program:
                 return status, late
             if found == 0:
@@ -230,19 +231,24 @@ def _sweep(work: str | None, uid: int | None) -> None:
 
 
 def _empty() -> None:
-    """Removes all that is in the current directory."""
-    if not os.listdir("."):
-        return
-    for root, directories, _ in os.walk("."):
-        for name in directories:
-            path = os.path.join(root, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    for name in os.listdir("."):
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name, ignore_errors=True)
+    """Removes all that is in the current directory, step by step: no path is too long, no tree too deep."""
+    way: list[str] = []
+    while True:
+        inner = None
+        for entry in list(os.scandir(".")):
+            if entry.is_dir(follow_symlinks=False):
+                inner = entry.name
+            else:
+                os.unlink(entry.name)
+        if inner is not None:
+            os.chmod(inner, 0o700)
+            os.chdir(inner)
+            way.append(inner)
+        elif way:
+            os.chdir("..")
+            os.rmdir(way.pop())
         else:
-            os.unlink(name)
+            return
 
 
 def _become_user(uid: int) -> None:
@@ -295,9 +301,20 @@ def _limit(job: dict, isolation: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
-    if isolation in ("namespaces", "uid"):
-        processes = limits["processes"] + (SPARE_PROCESSES if isolation == "namespaces" else 0)
+    if isolation != "none":
+        others = {"namespaces": SPARE_PROCESSES, "uid": 0}.get(isolation)
+        processes = limits["processes"] + (_threads_of_user() if others is None else others)
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+
+def _threads_of_user() -> int:
+    """Threads of all processes of this user id, which is what the limit on processes counts."""
+    count, uid = 0, os.getuid()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == uid:
+                count += len(os.listdir(f"/proc/{entry.name}/task"))
+    return count
 
 
 def _confine(job: dict, settings: dict, uid: int | None, work: str) -> None:
