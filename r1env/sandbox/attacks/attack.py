@@ -36,6 +36,7 @@ CPP_HEAD = """\
 #include <cstring>
 #include <cerrno>
 #include <csignal>
+#include <initializer_list>
 #include <fcntl.h>
 #include <unistd.h>
 #include <sys/mman.h>
@@ -70,6 +71,8 @@ class Attack:
     program that prints twice the number it reads."""
     then: str = ""
     """A program of the same language that runs after it, and looks for what it left."""
+    tests: str = ""
+    """Of the style `harness`: tests of its own, in place of the usual ones."""
     limits: Limits = LIMITS
     """What it may use."""
     quick: bool = False

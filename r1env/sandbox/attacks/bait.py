@@ -76,12 +76,12 @@ class Bait:
         for kind, listener in self.listeners.items():
             listener.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                if listener.type == socket.SOCK_DGRAM:
-                    found.append(f"a datagram by {kind}: {listener.recv(4096)!r}")
-                else:
-                    connection, _ = listener.accept()
-                    connection.close()
-                    found.append(f"a connection by {kind}")
+                while True:
+                    if listener.type == socket.SOCK_DGRAM:
+                        found.append(f"a datagram by {kind}: {listener.recv(4096)!r}")
+                    else:
+                        listener.accept()[0].close()
+                        found.append(f"a connection by {kind}")
         for file in self.directory.iterdir():
             if file.name not in ("secret.txt", "socket", "datagram"):
                 found.append(f"the file {file.name}")

@@ -135,7 +135,7 @@ for place in ("/dev/shm", "/tmp", ".", "/run", "/run/lock", "/var/tmp", "/dev", 
         fill(fd)
         os.close(fd)
         if total == before: break
-if total > 200 << 20: escaped(total >> 20, "MB in files")
+if total > 300 << 20: escaped(total >> 20, "MB in files")
 """,
     ),
     Attack(
@@ -188,7 +188,7 @@ for turn in range(6):
     if child == 0: spin(0.5); os._exit(0)
     os.waitpid(child, 0)
     spent += 0.5
-escaped(spent, "CPU seconds of 1")
+print(2 * int(input()) if spent > 1.2 else spent)
 """,
         limits=Limits(cpu_s=1.0, wall_s=8.0, memory_mb=256),
     ),
@@ -212,7 +212,7 @@ for turn in range(5):
 os.close(mouth)
 spent = 0.0
 while os.read(end, 1): spent += 0.6
-if spent > 1.2: escaped(spent, "CPU seconds of 1")
+print(2 * int(input()) if spent > 1.2 else spent)
 """,
         limits=Limits(cpu_s=1.0, wall_s=8.0, memory_mb=256),
     ),
@@ -289,6 +289,21 @@ class Deep:
 def add(a, b):
     return len(repr(Deep())) if a == 1 else Deep().nothing
 """,
+    ),
+    Attack(
+        name="main-thread-gone", family=FAMILY, language="cpp",
+        aim="the first thread ends, another one works on: who asks for the first one's time sees none pass",
+        source=r"""
+#include <ctime>
+#include <pthread.h>
+static void* spin(void*) { while (clock() < 3 * CLOCKS_PER_SEC) {} printf("%d\n", 2 * 1789); fflush(stdout); _exit(0); }
+int main() {
+    pthread_t thread;
+    if (pthread_create(&thread, 0, spin, 0)) return 1;
+    syscall(SYS_exit, 0);
+}
+""",
+        limits=Limits(cpu_s=1.0, wall_s=8.0, memory_mb=256),
     ),
     Attack(
         name="stack-overflow", family=FAMILY, language="cpp",

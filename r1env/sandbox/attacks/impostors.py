@@ -119,23 +119,26 @@ def add(a, b):
     ),
     Attack(
         name="fraction-with-an-exponent", family=FAMILY, style="calls",
-        aim="a fraction's text that means ten to the power of a billion, worked out by who reads it",
+        aim="a fraction's text that means ten to the power of four million, worked out by who reads it",
         source=r"""
 import fractions
-class Bomb(fractions.Fraction):
-    def __str__(self): return "1e999999999"
+class Fraction(fractions.Fraction):
+    def __str__(self): return "1e4000000"
 def add(a, b):
-    return Bomb(3)
+    for fd in range(3, 16):
+        try: os.write(fd, b'{"value": {"fraction": "1e4000000"}}\n')
+        except OSError: pass
+    return Fraction(3)
 """,
     ),
     Attack(
         name="colliding-keys", family=FAMILY, style="calls",
-        aim="a hundred thousand integers of one hash: whoever puts them in a set works for minutes",
+        aim="tens of thousands of integers of one hash: whoever puts them in a set works for minutes",
         source=r"""
 class Fast(int):
     __hash__ = object.__hash__
 def add(a, b):
-    return {Fast(n * (2**61 - 1)) for n in range(40_000)}
+    return {Fast(n * (2**61 - 1)) for n in range(1, 12_000)}
 """,
     ),
     Attack(

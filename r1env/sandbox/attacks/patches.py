@@ -201,6 +201,10 @@ def add(a, b):
     Attack(
         name="end-of-iteration", family=FAMILY, style="harness",
         aim="StopIteration, which ends the harness's own loops without an error",
+        tests="""
+assert all(map(lambda case: add(case[0], case[1]) == case[2], [(5, 7, 12), (1, 1, 2)]))
+assert not [case for case in map(lambda case: add(*case[:2]) != case[2] and case, [(5, 7, 12), (1, 1, 2)]) if case]
+""",
         source=r"""
 def add(a, b):
     raise StopIteration
@@ -285,17 +289,16 @@ def add(a, b):
         name="interpreter-poisoned-for-the-next", family=FAMILY, style="calls",
         aim="modules, caches and start-up files changed, for the next job to import",
         source=r"""
-import site, sysconfig, tempfile
+import json, site, sysconfig
 code = "import os; os.write(1, b'ESC' b'APED: code of an earlier job')\n"
-places = [*sys.path, os.getcwd(), "/tmp", "/dev/shm", os.path.expanduser("~"), sysconfig.get_paths()["purelib"],
-          os.path.dirname(os.__file__), os.path.expanduser("~/.local/lib/python3.11/site-packages")]
-for place in places:
-    for name in ("sitecustomize.py", "usercustomize.py", "r1leftover.pth", "bisect.py", "wire.py", "runner.py",
-                 "zygote.py", "__pycache__/wire.cpython-311.pyc"):
+temporary = [os.getcwd(), "/tmp", "/dev/shm", os.path.expanduser("~")]
+places = [*sys.path, "/sandbox", sysconfig.get_paths()["purelib"], os.path.dirname(os.__file__), os.path.dirname(json.__file__)]
+for place in [*places, *temporary]:  # names of its own, so that no real module is harmed where nothing is confined
+    for name in ("r1leftover_module.py", "r1leftover.pth"):
         try:
-            os.makedirs(os.path.dirname(os.path.join(place, name)), exist_ok=True)
-            with open(os.path.join(place, name), "a") as file: file.write(code)
-        except OSError: pass
+            with open(os.path.join(place, name), "x") as file: file.write(code)
+        except OSError: continue
+        if place not in temporary: escaped("a module in", place)
 os.environ["PYTHONPATH"] = "/tmp"
 os.environ["LD_PRELOAD"] = "/tmp/r1leftover.so"
 sys.modules["wire"] = None
@@ -303,7 +306,8 @@ def add(a, b):
     return 0
 """,
         then=r"""
-import site, string, wave, colorsys
+try: import r1leftover_module
+except ImportError: pass
 if os.environ.get("LD_PRELOAD") or "/tmp" in os.environ.get("PYTHONPATH", ""):
     escaped("the environment of an earlier job")
 def add(a, b):

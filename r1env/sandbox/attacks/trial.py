@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 from r1env.sandbox import wire
@@ -23,11 +24,12 @@ def check(candidate):
     assert total == [1, 2, 3]
 check(add)
 """
-CHECKS = 5
+READING_S = 1.0
+"""CPU seconds in which the results of an attack must be read; a reader that is held up is a judge that is held up."""
 NUMBER = 1789
 """What a program is to double."""
 COMPILER = ("g++", "-O1", "-std=c++17", "-o", "{binary}", "{source}")
-COMPILING = Limits(cpu_s=10.0, wall_s=20.0, memory_mb=1024, processes=16, output_mb=16.0)
+COMPILING = Limits(cpu_s=4.0, wall_s=20.0, memory_mb=512, processes=16, output_mb=8.0)
 
 
 def attempt(sandbox: Sandbox, attack: Attack, bait: Bait) -> tuple[list[str], list[Result]]:
@@ -43,8 +45,11 @@ def attempt(sandbox: Sandbox, attack: Attack, bait: Bait) -> tuple[list[str], li
     """
     results = _again_if_failed(lambda: run(sandbox, attack, attack.text(bait.places)))
     won = [f"the status {result.status}: {result.detail}" for result in results if result.status == "sandbox_error"]
+    started = time.process_time()
     if succeeded(attack, results):
         won.append("a right answer")
+    if (seconds := time.process_time() - started) > READING_S:
+        won.append(f"{seconds:.1f} s of the reader's time")
     if attack.then:
         results += _again_if_failed(lambda: run(sandbox, attack, attack.text(bait.places, then=True)))
         if results[-1].status != "ok":
@@ -66,7 +71,7 @@ def run(sandbox: Sandbox, attack: Attack, text: bytes) -> list[Result]:
         calls = {"entry": "add", "calls": [{"args": list(args), "kwargs": {}} for args, _ in CASES]}
         return [sandbox.run(Job(action="calls", text=text, stdin=wire.dumps(calls), limits=limits))]
     if attack.style == "harness":
-        harness = Job(action="harness", text=HARNESS, limits=limits)
+        harness = Job(action="harness", text=attack.tests.encode() or HARNESS, limits=limits)
         return list(sandbox.run_pair(harness, Job(action="serve", text=text, limits=limits)))
     stdin = b"%d\n" % NUMBER
     if attack.language == "python":
@@ -88,19 +93,21 @@ def succeeded(attack: Attack, results: list[Result]) -> bool:
             found = json.loads(results[0].output)
         except ValueError:
             return False
-        return found.get("done") is True and found.get("failed") == 0 and found.get("checks") == CHECKS
+        return found.get("done") is True and found.get("failed") == 0 and found.get("checks", 0) > 0
     lines = results[0].output.splitlines()
-    return len(lines) == len(CASES) and all(
-        _says(line, expected) for line, (_, expected) in zip(lines, CASES, strict=True)
-    )
+    # Each is read, though the first wrong one would do: what cannot be read quickly is an attack on the reader.
+    right = [_says(line, expected) for line, (_, expected) in zip(lines, CASES, strict=False)]
+    return len(lines) == len(CASES) and all(right)
 
 
 def _says(line: bytes, expected: int) -> bool:
+    head, tail = b'{"value": ', b"}"
+    if not (line.startswith(head) and line.endswith(tail)):
+        return False
     try:
-        said = wire.loads(line)
+        value = wire.loads(line[len(head) : -len(tail)])
     except ValueError:
         return False
-    value = said.get("value") if isinstance(said, dict) else None
     return type(value) is int and value == expected
 
 

@@ -14,7 +14,7 @@ def add(a, b):
     while frame:
         for table in (frame.f_locals, frame.f_globals):
             for name, value in list(table.items()):
-                if any(word in name.lower() for word in ("expect", "answer", "want", "gold", "target", "solution_")):
+                if not callable(value) and any(word in name.lower() for word in ("expect", "answer", "want", "gold")):
                     escaped("a frame holds", name, type(value))
         frame = frame.f_back
     return 0
@@ -75,8 +75,21 @@ try:
                 at = text.find(word)
                 if at >= 0 and text[at + 8 : at + 40].isalnum():
                     escaped("in memory", text[at : at + 60])
-except OSError as error:
-    print(error)
+except OSError:  # without /proc: what cannot be read makes a system call fail, and nothing die
+    import ctypes
+    library = libc()
+    library.sbrk.restype, library.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
+    library.write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    end, mouth = os.pipe()
+    pages = []
+    for low, high in ((library.sbrk(0) - (8 << 20), library.sbrk(0)), *((id(x) - (4 << 20), id(x) + (4 << 20)) for x in (sys, word, []))):
+        for page in range(low & ~4095, high, 4096):
+            if library.write(mouth, page, 4096) == 4096: pages.append(os.read(end, 4096))
+    text = b"".join(pages)
+    at = text.find(word)
+    while at >= 0:
+        if text[at + 8 : at + 40].isalnum(): escaped("in memory", text[at : at + 60])
+        at = text.find(word, at + 1)
 """,
     ),
     Attack(
