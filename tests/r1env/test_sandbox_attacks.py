@@ -26,7 +26,7 @@ NO_COMPILER = {"compiling"}
 """Families in which a source need not compile."""
 HARMLESS = [
     "environment", "secrets-read", "tcp-and-udp", "datagrams-of-a-socket-pair", "unix-sockets", "signals-to-all",
-    "ptrace-and-vm-calls", "own-memory",
+    "ptrace-and-vm-calls", "inherited-descriptors",
 ]  # fmt: skip
 """Attacks that change nothing, even where nothing confines them."""
 INSPECTOR = f"""

@@ -1,6 +1,7 @@
 """Files: those of the machine read, written and linked; and traps for whoever clears up."""
 
 from r1env.sandbox.attacks.attack import Attack
+from r1env.sandbox.job import Limits
 
 FAMILY = "files"
 
@@ -138,15 +139,24 @@ if len(os.listdir(".")) != 101: escaped("another's files", os.listdir(".")[:5])
     ),
     Attack(
         name="depths", family=FAMILY,
-        aim="directories 4,000 deep, beyond every path's length and every recursion: whoever clears up fails, and a "
-        "verdict that fails is masked from training",
+        aim="directories deeper than every path's length and every recursion, full of files: whoever clears up fails, "
+        "the next job finds no room, and a verdict that fails is masked from training",
         source=r"""
-for turn in range(4000):
-    try:
+try:
+    for turn in range(2000):
         os.mkdir("r1leftover-d")
         os.chdir("r1leftover-d")
-    except OSError: break
+except OSError: pass
+try:
+    for number in range(50_000): open(f"r1leftover-{number}", "w").close()
+except OSError: pass
 """,
+        then=r"""
+try:
+    for number in range(200): open(f"mine-{number}", "w").close()
+except OSError as error: escaped("no room is left for the next:", error)
+""",
+        limits=Limits(cpu_s=8.0, wall_s=30.0),
     ),
     Attack(
         name="locked-doors", family=FAMILY,
