@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sandboxes import CONFINED, opened
 
 from r1env.sandbox import Job, Limits, Sandbox, wire
 from r1env.sandbox.attacks import ATTACKS, MARK, Attack, Bait, attempt, lay, selftest
 from r1env.sandbox.attacks.trial import CASES
-from sandboxes import CONFINED, opened
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sandboxes need Linux")
 
@@ -26,7 +26,7 @@ NO_COMPILER = {"compiling"}
 """Families in which a source need not compile."""
 HARMLESS = [
     "environment", "secrets-read", "tcp-and-udp", "datagrams-of-a-socket-pair", "unix-sockets", "signals-to-all",
-    "ptrace-and-vm-calls", "inherited-descriptors",
+    "ptrace-and-vm-calls",
 ]  # fmt: skip
 """Attacks that change nothing, even where nothing confines them."""
 INSPECTOR = f"""
@@ -120,7 +120,14 @@ def left_behind(within_s: float = 5.0) -> set[int]:
 
 def marked() -> list[str]:
     """What attacks left where anybody of this machine sees it."""
-    places = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path("/var/tmp"), Path.home(), Path.cwd(), Path("/")]
+    places = [
+        Path(tempfile.gettempdir()),
+        Path("/dev/shm"),
+        Path("/var/tmp"),
+        Path.home(),
+        Path.cwd(),
+        Path("/"),
+    ]
     found = []
     for place in places:
         with contextlib.suppress(OSError):
@@ -142,11 +149,15 @@ def test_an_attack_wins_nothing(ground: Ground, attack: Attack):
     while (more := of(ground) - before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not more, "processes are left behind"
-    seen = ground.sandbox.run(Job(action="program", text=INSPECTOR.encode(), limits=Limits(wall_s=60.0, cpu_s=20.0)))
+    seen = ground.sandbox.run(
+        Job(action="program", text=INSPECTOR.encode(), limits=Limits(wall_s=60.0, cpu_s=20.0))
+    )
     assert seen.stdout == b"[]\n", "files are left behind"
     assert not marked(), "files are left behind"
 
-    assert min(honest(ground.sandbox) for _ in range(3)) < 5 * ground.normal_s + 0.02, "the next jobs are slower"
+    assert min(honest(ground.sandbox) for _ in range(3)) < 5 * ground.normal_s + 0.02, (
+        "the next jobs are slower"
+    )
 
 
 def test_the_self_test_finds_nothing_wrong(ground: Ground):

@@ -29,7 +29,7 @@ READING_S = 1.0
 NUMBER = 1789
 """What a program is to double."""
 COMPILER = ("g++", "-O1", "-std=c++17", "-o", "{binary}", "{source}")
-COMPILING = Limits(cpu_s=4.0, wall_s=20.0, memory_mb=512, processes=16, output_mb=8.0)
+COMPILING = Limits(cpu_s=2.0, wall_s=20.0, memory_mb=512, processes=16, output_mb=8.0)
 
 
 def attempt(sandbox: Sandbox, attack: Attack, bait: Bait) -> tuple[list[str], list[Result]]:
@@ -44,7 +44,9 @@ def attempt(sandbox: Sandbox, attack: Attack, bait: Bait) -> tuple[list[str], li
         What it won, in words: nothing, if all is well. And the results.
     """
     results = _again_if_failed(lambda: run(sandbox, attack, attack.text(bait.places)))
-    won = [f"the status {result.status}: {result.detail}" for result in results if result.status == "sandbox_error"]
+    won = [
+        f"the status {result.status}: {result.detail}" for result in results if result.status == "sandbox_error"
+    ]
     started = time.process_time()
     if succeeded(attack, results):
         won.append("a right answer")
@@ -53,7 +55,9 @@ def attempt(sandbox: Sandbox, attack: Attack, bait: Bait) -> tuple[list[str], li
     if attack.then:
         results += _again_if_failed(lambda: run(sandbox, attack, attack.text(bait.places, then=True)))
         if results[-1].status != "ok":
-            won.append(f"harm to the next job: {results[-1].status} {results[-1].detail} {results[-1].stderr[-300:]!r}")
+            won.append(
+                f"harm to the next job: {results[-1].status} {results[-1].detail} {results[-1].stderr[-300:]!r}"
+            )
     for result in results:
         for stream in (result.stdout, result.stderr, result.output):
             at = stream.find(ESCAPED)
