@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from r1env.errors import GraderError
-from r1env.grading import compare, structure, symbolic
+from r1env.grading import compare, expression, structure, symbolic
 from r1env.grading.exact import parse_exact
 from r1env.grading.expression import Unreadable
 from r1env.grading.latex import plain
@@ -32,6 +32,10 @@ _SIGNED = re.compile(r"[A-Za-z%％°º]")
 """Signs of a unit, which has to be the same on both sides; letters of `_NOTATION` are none."""
 
 _ELLIPSIS = re.compile(r"\.\.\.|\\[lcdv]?dots(?![a-z])")
+_SYMBOLIC = re.compile(
+    r"\\(?:sum|i*nt|oint|prod|lim|limsup|liminf|begin|cap|setminus|frac\s*\{?\s*(?:d|\\partial))(?![a-z])"
+)
+"""What only computer algebra reads. It guesses at the rest: 5 for `5_a`, `5'` and `\\{x : x^2=5\\}`."""
 _CALCULATION = re.compile(r"(?=.*\d\s*\)?\s*[*/×·÷+-])[\d.,()\s*/×·÷+-]*")
 
 
@@ -74,6 +78,10 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
         return verdict, "compared by structure and value"
     if r"\text" in plain_answer and r"\text" not in plain_gold:
         return False, "the answer has words beside its value"
+    if not _SYMBOLIC.search(plain_answer) and (
+        _readings(gold) or (_SYMBOLIC.search(plain_gold) and not _readings(answer))
+    ):
+        return False, "the answer is not readable as mathematics"
     right, detail = symbolic.equal(plain_gold, plain_answer)
     if right is None:
         raise GraderError("the task's right answer is not readable; correct it in the dataset")
@@ -87,7 +95,9 @@ def _squeezed(text: str) -> str:
 
 def _same(gold: str, answer: str) -> bool | None:
     """By structure, under every reading of a comma between digits; None where a side cannot be read."""
-    golds, answers = _readings(gold), _readings(answer)
+    golds = _readings(gold)
+    letters = all(one.kind == "value" and not expression.symbols(one.tree) for one in golds)
+    answers = _readings(answer, letters=letters)
     if not golds or not answers:
         return None
     if golds[0].kind == "value" and golds[0].decimals:
@@ -104,12 +114,12 @@ def _same(gold: str, answer: str) -> bool | None:
     return None if undefined == len(golds) * len(answers) else False
 
 
-def _readings(text: str, *commas: structure.Reader) -> list[Answer]:
+def _readings(text: str, *commas: structure.Reader, letters: bool = False) -> list[Answer]:
     found: list[Answer] = []
     for comma in commas or ("thousands", "list"):
         try:
-            reading = structure.read(text, comma)
-        except (Unreadable, RecursionError):
+            reading = structure.read(text, comma, letters=letters)
+        except (Unreadable, RecursionError, ArithmeticError):
             continue
         if reading not in found:
             found.append(reading)
