@@ -180,7 +180,11 @@ class _Parser:
             if count > 2:
                 raise Unreadable("a row of signs")
         factor = self.factor()
-        return factor if sign > 0 else ("mul", MINUS, factor)
+        if sign > 0:
+            return factor
+        if factor[:2] in (("fn", "degrees"), ("fn", "percent")):
+            return (*factor[:2], ("mul", MINUS, factor[2]))
+        return ("mul", MINUS, factor)
 
     def power(self) -> Tree:
         base = self.atom()

@@ -127,7 +127,7 @@ def _roman(match: re.Match[str]) -> str:
     before = match.string[max(match.start() - 3, 0) : match.start()].rstrip()
     if len(content) == 1 and is_letter(content) and (before[-1:].isdecimal() or before.endswith("}")):
         return rf"\text{{{content}}}"
-    if len(content) == 1 or re.fullmatch(r"[-\d.,/]+|\(?[A-Za-z]\)?", content):
+    if (len(content) == 1 and content.isascii()) or re.fullmatch(r"[-\d.,/]+|\(?[A-Za-z]\)?", content):
         return f" {content} "
     return rf"\text{{{match[1]}}}"
 

@@ -585,4 +585,4 @@ def _begins_unit(before: Token, word: Token) -> bool:
         return False
     if not word.spaced:
         return units.is_glued(word.text) and before.kind == "number"
-    return len(word.text) > 2 or (units.is_glued(word.text) and len(word.text) > 1)
+    return len(word.text) > 2 or units.is_glued(word.text) or word.text in ("sq", "cu")
