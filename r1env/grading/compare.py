@@ -63,6 +63,12 @@ def _same_tuple(gold: Answer, answer: Answer) -> bool:
     return left is not None and right is not None and _ordered(left, right)
 
 
+def _name_order(equation: Answer) -> tuple[str, int]:
+    """Names by letters, indices by size: a_2 before a_10."""
+    letters, digits = re.fullmatch(r"(.*?)(\d*)\}?", equation.mark.lstrip("\\"), re.DOTALL).groups()  # type: ignore[union-attr]
+    return letters, int(digits[:30] or 0)
+
+
 def _by_name(side: Answer) -> Answer | None:
     """A list of what each coordinate is, in the order of the coordinates' names: `y = 2, x = 1` is (1, 2).
 
@@ -73,7 +79,7 @@ def _by_name(side: Answer) -> Answer | None:
         return side
     if len(set(names)) < len(side.items):
         return None
-    return dataclasses.replace(side, items=tuple(sorted(side.items, key=lambda item: item.mark)))
+    return dataclasses.replace(side, items=tuple(sorted(side.items, key=_name_order)))
 
 
 def _unwrapped(answer: Answer) -> Answer:

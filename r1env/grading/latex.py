@@ -44,6 +44,7 @@ _LOOKS = re.compile(
     r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|sf|tt|em|bfseries)(?![A-Za-z])"
 )
 _PREAMBLE = re.compile(r"\s*\\text\{[^{}\d]*\banswer\s*(?:is\b|=)?\s*:?\s*\}", re.IGNORECASE)
+_NEGATIVE = re.compile(r"^\s*(?:negative|minus)\s+(?=[\d.\\])", re.IGNORECASE)
 _SPACE = re.compile(
     r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[^\s{])|(?<!\\)\\[,;:! ]|\\(?:q?quad|thinspace|enspace|hspace\*?\{[^{}]*\}|hfill|newline)(?![A-Za-z])|~"
 )
@@ -109,6 +110,7 @@ def plain(text: str) -> str:
     text = _PREAMBLE.sub("", _TEXT.sub(_roman, text), count=1)
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
+    text = _NEGATIVE.sub("-", text)
     return re.sub(r"\s+", " ", text).strip(" .,;:").removeprefix("=").lstrip()
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from r1env.errors import GraderError
-from r1env.grading import compare, expression, structure, symbolic
+from r1env.grading import compare, expression, structure, symbolic, words
 from r1env.grading.exact import parse_exact
 from r1env.grading.expression import Unreadable
 from r1env.grading.latex import plain
@@ -36,6 +36,7 @@ _SYMBOLIC = re.compile(
     r"\\(?:sum|i*nt|oint|prod|lim|limsup|liminf|begin|cap|setminus|frac\s*\{?\s*(?:d|\\partial))(?![a-z])"
 )
 """What only computer algebra reads. It guesses at the rest: 5 for `5_a`, `5'` and `\\{x : x^2=5\\}`."""
+_DESCRIBED = re.compile(r"(.*[\d}])\s*\\(?:text|textrm|mbox|mathrm)\s*\{([^{}\d]*)\}\.?")
 _CALCULATION = re.compile(r"(?=.*\d\s*\)?\s*[*/×·÷+-])[\d.,()\s*/×·÷+-]*")
 
 
@@ -79,7 +80,7 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     if r"\text" in plain_answer and r"\text" not in plain_gold:
         return False, "the answer has words beside its value"
     if not _SYMBOLIC.search(plain_answer) and (
-        _readings(gold) or (_SYMBOLIC.search(plain_gold) and not _readings(answer))
+        _gold_readings(gold) or (_SYMBOLIC.search(plain_gold) and not _readings(answer))
     ):
         return False, "the answer is not readable as mathematics"
     right, detail = symbolic.equal(plain_gold, plain_answer)
@@ -95,7 +96,7 @@ def _squeezed(text: str) -> str:
 
 def _same(gold: str, answer: str) -> bool | None:
     """By structure, under every reading of a comma between digits; None where a side cannot be read."""
-    golds = _readings(gold)
+    golds = _gold_readings(gold)
     letters = all(one.kind == "value" and not expression.symbols(one.tree) for one in golds)
     answers = _readings(answer, letters=letters)
     if not golds or not answers:
@@ -114,6 +115,14 @@ def _same(gold: str, answer: str) -> bool | None:
     return None if undefined == len(golds) * len(answers) else False
 
 
+def _gold_readings(gold: str) -> list[Answer]:
+    """As `_readings`; whatever words follow a dataset's number describe it, if none of them changes it."""
+    found = _readings(gold)
+    if not found and (match := _DESCRIBED.fullmatch(gold)) and not words.changes_number(match[2]):
+        return _readings(match[1])
+    return found
+
+
 def _readings(text: str, *commas: structure.Reader, letters: bool = False) -> list[Answer]:
     found: list[Answer] = []
     for comma in commas or ("thousands", "list"):
@@ -129,7 +138,8 @@ def _readings(text: str, *commas: structure.Reader, letters: bool = False) -> li
 def validate(gold: str) -> str | None:
     """Why no answer could ever be graded against this gold; None where some can.
 
-    Checks without computer algebra: that it holds something, is not too long, and that its brackets pair up.
+    That it holds something, is not too long, that its brackets pair up, and that it can be read: computer algebra is
+    asked about the few that nothing else reads.
     """
     if not re.search(r"\w|\\[A-Za-z]", gold):
         return "it is empty"
@@ -137,7 +147,13 @@ def validate(gold: str) -> str | None:
         return f"it has {len(gold)} characters, more than {MAX_CHARS}"
     if parse_exact(gold) is None and symbolic.refuse("", plain(gold)) and not _readings(gold):
         return "its brackets do not pair up, or it is too large to compute"
+    if parse_exact(gold) is None and not _gold_readings(gold) and not symbolic.is_readable(plain(gold)):
+        return "it cannot be read as mathematics"
     return None
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.strip().strip(".!").split()).casefold() if text.isascii() and not re.search(r"[\d\\$]", text) else text.strip()
 
 
 def grade_text(gold: str, prediction: str) -> tuple[bool, str | None, str]:
@@ -153,7 +169,7 @@ def grade_text(gold: str, prediction: str) -> tuple[bool, str | None, str]:
     Raises:
         GraderError: the gold cannot be read.
     """
-    if gold.strip() and gold.strip() == prediction.strip():
+    if gold.strip() and _bare(gold) == _bare(prediction):
         return True, stated_answer(prediction), "the same text"
     answer = stated_answer(prediction)
     if answer is None or not answer.strip():

@@ -91,7 +91,11 @@ _UNITS: Mapping[str, str] = {
     mph
     kmh kph
     rpm
-    square
+    kb
+    mb
+    gb
+    tb
+    square sq
     unit
     """.strip().splitlines()
     for alias in line.split()
@@ -104,15 +108,17 @@ _GLUED = frozenset("cm mm km ft in yd mi kg mg lb lbs oz ml min sec hr hrs mph k
 """Units that may stand right behind a number, where another name might be a product of variables (3ab)."""
 
 _PLURALS = frozenset(
-    "people men women children feet teeth mice geese sheep fish deer oxen dice data criteria radii foci loci formulae "  # noqa: SIM905
+    "people men women children feet teeth mice geese sheep fish deer oxen dice data criteria radii foci loci formulae shrimp trout profit change interest "  # noqa: SIM905
     "gentlemen grandchildren schoolchildren fishermen policemen firemen salmon cattle aircraft offspring".split()
 )
-_NO_PLURAL = re.compile(r"..?|.*(?:ss|us|is)|lens|gas|alas")
+_NO_PLURAL = re.compile(r"..?|.*(?:ss|us)|this|his|its|lens|gas|alas")
 _ADVERBS = "more less fewer extra altogether total overall left remaining each apiece together exactly only"
 _ALONE = re.compile(rf"{_ADVERBS.replace(' ', '|')}|approximately|approx|in (?:total|all)|(?:per|each|every|an?) .+")
 """Phrases that follow a number without a noun."""
 _AFTER = frozenset(
-    f"{_ADVERBS} of per in on at for with as a an every away old long tall wide high deep thick apart later ago earlier".split()
+    f"{_ADVERBS} of per in on at for with as a an every away old long tall wide high deep thick apart later ago earlier "
+    "longer shorter taller older younger heavier lighter farther further faster slower late early off worth combined ahead "
+    "today tomorrow yesterday daily weekly monthly now".split()
 )
 """Words that go on after the noun."""
 _NOTATIONS = frozenset("base binary octal decimal hexadecimal hex debt".split())  # noqa: SIM905
@@ -140,7 +146,7 @@ def read(text: str, *, one: bool = False) -> str | None:
     """
     text = _HOUR_HALF.sub(r"\1m", text.replace("¢", " cents").strip()).rstrip(". ")
     bare = _POWER.sub("", text)
-    found = words.split(bare)
+    found = words.split(bare.replace("/", " per "))
     if not found or len(found) > MAX_WORDS or not _PHRASE.fullmatch(bare) or words.changes_number(bare):
         return None
     if any(letter not in _LETTERS and letter not in "aA" for letter in _LETTER.findall(bare)):
@@ -154,7 +160,7 @@ def read(text: str, *, one: bool = False) -> str | None:
 _HOUR_HALF = re.compile(r"\b([ap])\.\s?m\b", re.IGNORECASE)
 _POWER = re.compile(r"\^\s*\{?\s*[23]\s*\}?|[²³]")
 _PHRASE = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e]|[\s/.'’-])+")
-_LETTER = re.compile(r"(?<![^\W\d_])[A-Za-z](?![^\W\d_])")
+_LETTER = re.compile(r"(?<![^\W\d_])[A-Za-z](?![^\W\d_]|-)")
 
 
 def _describes(found: list[str], one: bool) -> bool:
@@ -171,7 +177,7 @@ def _describes(found: list[str], one: bool) -> bool:
 
 
 def _is_noun(word: str) -> bool:
-    return _unit(word) is not None or word in _PLURALS or (word.endswith("s") and not _NO_PLURAL.fullmatch(word))
+    return _unit(word) is not None or word in _PLURALS or word.endswith("fish") or (word.endswith("s") and not _NO_PLURAL.fullmatch(word))
 
 
 def _unit(word: str) -> str | None:
