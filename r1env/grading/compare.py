@@ -115,7 +115,8 @@ def _with_same_variables(gold: Answer, answer: Answer) -> tuple[Answer, Answer]:
         return sides
     renamed = [
         dataclasses.replace(
-            side, tree=expression.renamed(side.tree, {name: f"#{at}" for at, name in enumerate(equation.arguments)})
+            side,
+            tree=expression.renamed(side.tree, {name: f"#{at}" for at, name in enumerate(equation.arguments)}),
         )
         for side, equation in zip(sides, (gold, answer), strict=True)
     ]
@@ -132,7 +133,9 @@ def _is_residue(gold: Answer, answer: Answer) -> bool:
     stated, size, value = (tree[1] for tree in trees)
     if gold.kind == "congruence" and stated == value:
         return True
-    return 0 <= value < size and (value == stated or (gold.kind == "congruence" and (value - stated) % size == 0))
+    return 0 <= value < size and (
+        value == stated or (gold.kind == "congruence" and (value - stated) % size == 0)
+    )
 
 
 def _same_congruence(gold: Answer, answer: Answer) -> bool:
@@ -214,7 +217,8 @@ def _rounds(gold: Tree, answer: Tree, gold_decimals: int | None, answer_decimals
         scale = 10**decimals
         digits = abs(rounded.numerator * scale // rounded.denominator)
         if len(str(digits)) >= ROUNDED_DIGITS and (
-            _is_nearest(rounded, value, scale) or (len(str(digits)) >= _FLOAT_DIGITS and _is_float(rounded, value))
+            _is_nearest(rounded, value, scale)
+            or (len(str(digits)) >= _FLOAT_DIGITS and _is_float(rounded, value))
         ):
             return True
     return False

@@ -63,9 +63,7 @@ _DENIED = re.compile(
     (?:\s+(?:be|equal|to|exactly|really|actually|simply|just|egal|gleich))*[\s*$:({\[]*$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_DENIED_AFTER = re.compile(
-    r"[\s*$%.]*(?:(?:not|nicht)\b|ではな|ではあり|じゃな|নয়|కాదు)", re.IGNORECASE
-)
+_DENIED_AFTER = re.compile(r"[\s*$%.]*(?:(?:not|nicht)\b|ではな|ではあり|じゃな|নয়|కాదు)", re.IGNORECASE)
 _ANOTHER = re.compile(
     r"[\s*$]*,?\s*(?:(?:or|oder|ou|или|либо|au|ama)\b(?!\s+(?:so|more|less|fewer|mehr|plus|больше)\b)|或|か(?!ら)|หรือ|বা|অথবা|లేదా)",
     re.IGNORECASE,
@@ -168,7 +166,11 @@ def _reduced(text: str) -> str | None:
     if no_solution := _NO_SOLUTION.fullmatch(text.rstrip(".! ")):
         return no_solution[1]
     bold = list(_BOLD.finditer(text))
-    if bold and not _is_unstated(text, bold[-1].start(), bold[-1].end()) and (number := last_number(bold[-1][1])):
+    if (
+        bold
+        and not _is_unstated(text, bold[-1].start(), bold[-1].end())
+        and (number := last_number(bold[-1][1]))
+    ):
         return number
     return last_number(text)
 
@@ -271,7 +273,9 @@ def last_number(text: str) -> str | None:
         return None
     number = re.sub(r"[\s$]", "", numbers[-1].group())
     start = numbers[-1].start()
-    return f"-{number}" if number[0].isdecimal() and _NEGATIVE.search(text[max(start - 20, 0) : start]) else number
+    return (
+        f"-{number}" if number[0].isdecimal() and _NEGATIVE.search(text[max(start - 20, 0) : start]) else number
+    )
 
 
 def tidy(answer: str) -> str:

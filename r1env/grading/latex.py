@@ -34,7 +34,9 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x00-\x08\x0b-\x1f\x7f]")
 
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[()\[\]{},%$!;])")
-_CURRENCY = re.compile(r"\\\$|(?<!\\)\$|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|US)(?=[\s$\\]*\d)")
+_CURRENCY = re.compile(
+    r"\\\$|(?<!\\)\$|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|US)(?=[\s$\\]*\d)"
+)
 _DELIMITERS = re.compile(r"\\[()\[\]]")
 _SIZE = re.compile(
     r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|mathstrut)(?![A-Za-z])\s*\.?(?=[^\d]|$)"
@@ -82,6 +84,7 @@ _SYNONYMS = (
     (re.compile(r"\\varphi(?![a-z])"), r"\\phi "),
     (re.compile(r"\^\s*\{?\s*(?:\\circ(?![a-z])|°)\s*\}?|\\degree(?![a-z])|(?<=\d)\s*degrees?(?![a-z])"), "°"),
     (re.compile(r"\\?%|(?<=[\d}])\s*(?:percent(?:age)?|pct)(?![a-z])\.?"), "%"),
+    (re.compile(r"(?<![A-Za-z])([AaPp])\.\s?[Mm](?![A-Za-z])\.?"), r"\1m"),
     (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![a-z])"), "'"),
     (re.compile(r"\\(?:lfloor|rfloor|lceil|rceil|langle|rangle)(?![a-z])"), lambda match: match[0] + " "),
 )
@@ -97,7 +100,7 @@ def plain(text: str) -> str:
     text = _VULGAR.sub(
         lambda match: r"\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", match[0]).split("⁄")), text
     )
-    text = _SUPERSCRIPT_RUN.sub(lambda match: "^{" + match[0].translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUPERSCRIPT_RUN.sub(_raised, text)
     text = _SUBSCRIPT_RUN.sub(lambda match: "_{" + match[0].translate(_SUBSCRIPTS) + "}", text)
     text = text.translate(_UNICODE)
     text = _BRACED_COMMA.sub(",", text)
@@ -112,6 +115,12 @@ def plain(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = _NEGATIVE.sub("-", text)
     return re.sub(r"\s+", " ", text).strip(" .,;:").removeprefix("=").lstrip()
+
+
+def _raised(match: re.Match[str]) -> str:
+    """An exponent: one digit without braces, which `\\text{cm²}` could not hold."""
+    exponent = match[0].translate(_SUPERSCRIPTS)
+    return f"^{exponent} " if exponent.isdecimal() and len(exponent) == 1 else f"^{{{exponent}}}"
 
 
 def _over_escaped(text: str) -> str:

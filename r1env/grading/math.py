@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 from r1env.errors import GraderError
-from r1env.grading import compare, expression, structure, symbolic, words
+from r1env.grading import compare, expression, layout, structure, symbolic, words
 from r1env.grading.exact import parse_exact
 from r1env.grading.expression import Unreadable
 from r1env.grading.latex import plain
@@ -123,7 +123,7 @@ def _gold_readings(gold: str) -> list[Answer]:
     return found
 
 
-def _readings(text: str, *commas: structure.Reader, letters: bool = False) -> list[Answer]:
+def _readings(text: str, *commas: layout.Reader, letters: bool = False) -> list[Answer]:
     found: list[Answer] = []
     for comma in commas or ("thousands", "list"):
         try:
@@ -153,7 +153,11 @@ def validate(gold: str) -> str | None:
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.strip().strip(".!").split()).casefold() if text.isascii() and not re.search(r"[\d\\$]", text) else text.strip()
+    return (
+        " ".join(text.strip().strip(".!").split()).casefold()
+        if text.isascii() and not re.search(r"[\d\\$]", text)
+        else text.strip()
+    )
 
 
 def grade_text(gold: str, prediction: str) -> tuple[bool, str | None, str]:

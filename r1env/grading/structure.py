@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from r1env.grading import expression, units, values
+from r1env.grading import expression, layout, units, values
 from r1env.grading.expression import MINUS, Tree, Unreadable
 from r1env.grading.latex import Token, plain, tokens
 
@@ -21,19 +21,12 @@ Kind = Literal["value", "list", "tuple", "set", "interval", "union", "matrix", "
 MAX_DEPTH = 24
 MAX_ITEMS = 64
 
-_OPENING, _CLOSING = (
-    ("(", "[", r"\{", "{", "langle", "lfloor", "lceil"),
-    (")", "]", r"\}", "}", "rangle", "rfloor", "rceil"),
-)
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "le": "<=", "ge": ">="}
 _OTHER_RELATIONS = frozenset("ne equiv to Rightarrow implies iff rightarrow cap setminus cong subset".split())  # noqa: SIM905
 _MATRICES = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array")
-_BASE = re.compile(
-    r"(-?)\(?(?:\\text\{)?([0-9]+[0-9A-F]*|[A-F][0-9A-F]*\d[0-9A-F]*)\}?\)?_\{?(\d{1,2})\}?"
-)
+_BASE = re.compile(r"(-?)\(?(?:\\text\{)?([0-9]+[0-9A-F]*|[A-F][0-9A-F]*\d[0-9A-F]*)\}?\)?_\{?(\d{1,2})\}?")
 _WORDS = frozenset(["yes", "no", "odd", "even", "none", "true", "false", "all", "never", "always", "both"])
 _SYMBOLS = ("sqrt", "infty", "infinity", "alpha", "beta", "theta")
-_ITEM_WORDS = ("and", "or")
 _GLUED_WORD = re.compile(r"(?<=[\d)\]}])(or|and)(?=[A-Z\d(\[{\\-])")
 
 
@@ -59,11 +52,7 @@ class Answer:
     """Variables of the function that an equation defines."""
 
 
-Reader = Literal["thousands", "list", "decimal"]
-"""What a comma between digits is: `1,234` in one number, in a list of two, or a decimal point."""
-
-
-def read(text: str, comma: Reader = "thousands", *, letters: bool = False) -> Answer:
+def read(text: str, comma: layout.Reader = "thousands", *, letters: bool = False) -> Answer:
     """Understands a whole answer.
 
     Args:
@@ -79,11 +68,11 @@ def read(text: str, comma: Reader = "thousands", *, letters: bool = False) -> An
     if match := _BASE.fullmatch(text.replace(" ", "")):
         return _in_base(match[1] + match[2], int(match[3]))
     found = tokens(text)
-    if _depth(found) > MAX_DEPTH:
+    if layout.depth(found) > MAX_DEPTH:
         raise Unreadable("brackets nested too deeply")
     if letters:
-        found = _with_letters_as_units(found)
-    answer = _read(_with_commas(found, comma), top=True)
+        found = layout.with_letters_as_units(found)
+    answer = _read(layout.with_commas(found, comma), top=True)
     if answer.kind == "value" and not answer.unit and len(money) == 1:
         return dataclasses.replace(answer, unit=next(iter(money)))
     return answer
@@ -94,69 +83,11 @@ def _in_base(digits: str, base: int) -> Answer:
         value = int(digits, base)
     except ValueError as error:
         raise Unreadable(f"no digits in base {base}") from error
-    return Answer("value", tree=("num", Fraction(value))) if base == 10 else Answer("base", mark=f"{digits}_{base}")
-
-
-def _with_letters_as_units(found: list[Token]) -> list[Token]:
-    return [
-        Token("text", token.text, True)
-        if token.kind == "name"
-        and token.spaced
-        and units.is_letter(token.text)
-        and at
-        and found[at - 1].kind == "number"
-        and (at + 1 == len(found) or found[at + 1].text in ("^", "/", ",", ";", ")", *_ITEM_WORDS))
-        else token
-        for at, token in enumerate(found)
-    ]
-
-
-def _depth(found: Sequence[Token]) -> int:
-    depth = deepest = 0
-    for token in found:
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _with_commas(found: list[Token], comma: Reader) -> list[Token]:
-    """Joins numbers over a comma: groups of three digits, or a decimal part."""
-    joined: list[Token] = []
-    at = 0
-    while at < len(found):
-        token = found[at]
-        if token.kind == "number" and comma != "list":
-            run = at + 1
-            parts = [token.text]
-            while run + 1 < len(found) and _continues(found[run : run + 2], comma):
-                parts.append(found[run + 1].text)
-                run += 2
-            whole = parts[0]
-            if (
-                comma == "thousands"
-                and len(parts) > 1
-                and whole.isdecimal()
-                and len(whole) <= 3
-                and whole != "0"
-            ):
-                joined.append(Token("number", "".join(parts), token.spaced))
-                at = run
-                continue
-            grouped = whole != "0" and len(whole) <= 3 and len(parts[-1]) == 3
-            if comma == "decimal" and len(parts) == 2 and "." not in "".join(parts) and not grouped:
-                joined.append(Token("number", ".".join(parts), token.spaced))
-                at = run
-                continue
-        joined.append(token)
-        at += 1
-    return joined
-
-
-def _continues(pair: Sequence[Token], comma: Reader) -> bool:
-    mark, number = pair
-    if mark.text != "," or mark.spaced or number.kind != "number" or number.spaced:
-        return False
-    return comma == "decimal" or len(number.text.partition(".")[0]) == 3
+    return (
+        Answer("value", tree=("num", Fraction(value)))
+        if base == 10
+        else Answer("base", mark=f"{digits}_{base}")
+    )
 
 
 def _read(found: Sequence[Token], top: bool = False) -> Answer:
@@ -164,9 +95,9 @@ def _read(found: Sequence[Token], top: bool = False) -> Answer:
         raise Unreadable("nothing there")
     if words := _words(found):
         return words
-    items = _split(found, lambda token: token.text == ";") if top else [found]
+    items = layout.split(found, lambda token: token.text == ";") if top else [found]
     if len(items) == 1:
-        items = _split(found, _is_separator)
+        items = layout.split(found, _is_separator)
     items = [item for item in items if item]
     if len(items) > MAX_ITEMS:
         raise Unreadable(f"more than {MAX_ITEMS} items")
@@ -178,7 +109,7 @@ def _read(found: Sequence[Token], top: bool = False) -> Answer:
 
 
 def _is_separator(token: Token) -> bool:
-    return token.text == "," or (token.kind == "name" and token.text in _ITEM_WORDS)
+    return token.text == "," or (token.kind == "name" and token.text in layout.ITEM_WORDS)
 
 
 def _list(items: list[Answer]) -> Answer:
@@ -190,7 +121,7 @@ def _list(items: list[Answer]) -> Answer:
 
 def _words(found: Sequence[Token]) -> Answer | None:
     r"""Where there are words only: `\text{Evelyn}`, `yes`, `regular hexagon`; not `ab`, which is a product."""
-    if any(token.kind not in ("text", "name") or token.text in _ITEM_WORDS for token in found):
+    if any(token.kind not in ("text", "name") or token.text in layout.ITEM_WORDS for token in found):
         return None
     first = found[0]
     is_word = (
@@ -204,25 +135,6 @@ def _words(found: Sequence[Token]) -> Answer | None:
     return Answer("words", mark=words) if words else None
 
 
-def _split(found: Sequence[Token], at: Callable[[Token], bool]) -> list[list[Token]]:
-    """Splits at tokens outside all brackets and environments."""
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for index, token in enumerate(found):
-        if token.kind == "mark" or token.kind == "command":
-            is_environment = token.kind == "command" and token.text in ("begin", "end")
-            depth += (token.text in _OPENING) - (token.text in _CLOSING)
-            if is_environment:
-                depth += 1 if token.text == "begin" else -1
-        if depth == 0 and at(token) and not (index and found[index - 1].text == "end"):
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    if depth < 0:
-        raise Unreadable("more brackets close than open")
-    return parts
-
-
 def _relation(found: Sequence[Token]) -> Answer:
     if (congruence := _congruence(found)) is not None:
         return congruence
@@ -230,7 +142,7 @@ def _relation(found: Sequence[Token]) -> Answer:
         if token.kind == "command" and token.text in _OTHER_RELATIONS:
             raise Unreadable(f"the relation \\{token.text}")
     found = _before_approximation(found)
-    members = _split(found, lambda token: token.kind == "command" and token.text == "in")
+    members = layout.split(found, lambda token: token.kind == "command" and token.text == "in")
     if len(members) > 1:
         return _member(members)
     sides, relations = _sides(found)
@@ -244,7 +156,7 @@ def _relation(found: Sequence[Token]) -> Answer:
 
 
 def _sides(found: Sequence[Token]) -> tuple[list[list[Token]], list[str]]:
-    sides = _split(found, lambda token: token.kind in ("mark", "command") and token.text in _RELATIONS)
+    sides = layout.split(found, lambda token: token.kind in ("mark", "command") and token.text in _RELATIONS)
     position = -1
     relations = []
     for side in sides[:-1]:
@@ -265,7 +177,7 @@ def _member(sides: Sequence[Sequence[Token]]) -> Answer:
 
 def _before_approximation(found: Sequence[Token]) -> Sequence[Token]:
     r"""`2\sqrt2 \approx 2.83` is its exact side; `x \approx 2.83` the other. `5 \approx 6` is neither."""
-    parts = _split(found, lambda token: token.kind == "command" and token.text == "approx")
+    parts = layout.split(found, lambda token: token.kind == "command" and token.text == "approx")
     if len(parts) == 1:
         return found
     if not parts[0] or _is_name(parts[0]):
@@ -281,7 +193,10 @@ def _is_about(exact: Answer, rounded: Answer) -> bool:
     if any(side.kind != "value" or expression.symbols(side.tree) for side in (exact, rounded)):
         return False
     left, right = (values.as_float(values.value(side.tree, {})) for side in (exact, rounded))
-    return bool(abs(left - right) <= max(abs(left) / 100, values.as_float(Fraction(1, 2 * 10 ** (rounded.decimals or 0)))))
+    return bool(
+        abs(left - right)
+        <= max(abs(left) / 100, values.as_float(Fraction(1, 2 * 10 ** (rounded.decimals or 0))))
+    )
 
 
 def _congruence(found: Sequence[Token]) -> Answer | None:
@@ -294,7 +209,7 @@ def _congruence(found: Sequence[Token]) -> Answer | None:
         if not after or after[-1].text != ")":
             raise Unreadable("a modulus without its bracket")
         before, after = before[:-1], after[:-1]
-    sides = _split(before, lambda token: token.text in ("equiv", "="))
+    sides = layout.split(before, lambda token: token.text in ("equiv", "="))
     modulus = expression.parse(after)
     if len(sides) > 2 or not all(sides):
         raise Unreadable("a chain of congruences")
@@ -302,7 +217,9 @@ def _congruence(found: Sequence[Token]) -> Answer | None:
         raise Unreadable("a modulus that is no modulus")
     residue = Answer("value", tree=expression.parse(sides[-1]))
     return Answer(
-        "congruence", (residue, Answer("value", tree=modulus)), mark=_spelled(sides[0]) if len(sides) > 1 else ""
+        "congruence",
+        (residue, Answer("value", tree=modulus)),
+        mark=_spelled(sides[0]) if len(sides) > 1 else "",
     )
 
 
@@ -350,7 +267,11 @@ def _in_order(name: str, last: Answer) -> tuple[str, Answer]:
 
 def _spelled(side: Sequence[Token]) -> str:
     """A name's text, without the variables of a function: `W(n)` and `W(x)` name the same, `W(1)` another."""
-    return re.sub(r"(?<=.)\([A-Za-z](?:,[A-Za-z])*\)$", "", "".join(token.text for token in side if token.text not in "{}"))
+    return re.sub(
+        r"(?<=.)\([A-Za-z](?:,[A-Za-z])*\)$",
+        "",
+        "".join(token.text for token in side if token.text not in "{}"),
+    )
 
 
 def _arguments(side: Sequence[Token]) -> tuple[str, ...]:
@@ -422,10 +343,10 @@ def _single(found: Sequence[Token]) -> Answer:
     """One thing without relations: a structure in brackets, a union, a ratio, a value with its unit."""
     if not found:
         raise Unreadable("nothing there")
-    unions = _split(found, lambda token: token.kind == "command" and token.text == "cup")
+    unions = layout.split(found, lambda token: token.kind == "command" and token.text == "cup")
     if len(unions) > 1:
         return Answer("union", tuple(_single(part) for part in unions))
-    ratios = _split(found, lambda token: token.text == ":" and token.kind == "mark")
+    ratios = layout.split(found, lambda token: token.text == ":" and token.kind == "mark")
     if len(ratios) > 1:
         return Answer(
             "ratio", tuple(_single(part) for part in ratios), mark="".join(token.text for token in found)
@@ -437,7 +358,7 @@ def _single(found: Sequence[Token]) -> Answer:
         return matrix
     if (structure := _bracketed(found)) is not None:
         return structure
-    found, unit = _without_unit(found)
+    found, unit = layout.without_unit(found)
     if (structure := _bracketed(found) if unit else None) is not None:
         return structure
     tree = expression.parse(found)
@@ -468,30 +389,21 @@ def _both_signs(found: Sequence[Token], both: list[Token]) -> Answer:
     return Answer("list", tuple(_single(variant) for variant in variants))
 
 
-def _closes_at_end(found: Sequence[Token]) -> bool:
-    """Whether the first token's bracket is closed by the last token, be it of another shape: `[0,1)`."""
-    depth = 0
-    for at, token in enumerate(found):
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
-        if depth == 0:
-            return at == len(found) - 1
-    return False
-
-
 def _bracketed(found: Sequence[Token]) -> Answer | None:
     opening, closing = found[0].text, found[-1].text
     if (
         len(found) < 2
-        or opening not in _OPENING[:5]
-        or closing not in _CLOSING[:5]
-        or not _closes_at_end(found)
+        or opening not in layout.OPENING[:5]
+        or closing not in layout.CLOSING[:5]
+        or not layout.closes_at_end(found)
     ):
         return None
     inner = found[1:-1]
-    separator = ";" if len(_split(inner, lambda token: token.text == ";")) > 1 else ","
-    parts = _split(inner, lambda token: token.text == separator or _is_separator(token))
+    separator = ";" if len(layout.split(inner, lambda token: token.text == ";")) > 1 else ","
+    parts = layout.split(inner, lambda token: token.text == separator or _is_separator(token))
     if opening == r"\{":
-        if (bar := next((at for at, token in enumerate(inner) if token.text in ("|", ":")), None)) and bar + 1 < len(inner):
+        bar = next((at for at, token in enumerate(inner) if token.text in ("|", ":")), 0)
+        if bar and len(layout.split(inner[:bar], _is_separator)) == 1:
             return _property(inner[:bar], inner[bar + 1 :])
         return Answer("set", tuple(dict.fromkeys(_read(part) for part in parts if part)))
     if len(parts) == 1:
@@ -501,8 +413,12 @@ def _bracketed(found: Sequence[Token]) -> Answer | None:
         return _read(inner)
     if not all(parts) or len(parts) > MAX_ITEMS:
         raise Unreadable("an empty place in a list")
-    if opening == "[" and closing == "]" and all(part[0].text == "[" and _closes_at_end(part) for part in parts):
-        return _rows([_split(part[1:-1], _is_separator) for part in parts])
+    if (
+        opening == "["
+        and closing == "]"
+        and all(part[0].text == "[" and layout.closes_at_end(part) for part in parts)
+    ):
+        return _rows([layout.split(part[1:-1], _is_separator) for part in parts])
     items = tuple(_read(part) for part in parts)
     if opening == "{":
         return Answer("list", items)
@@ -524,8 +440,8 @@ def _matrix(found: Sequence[Token]) -> Answer | None:
         raise Unreadable("a matrix within a matrix")
     if name == "array" and body and body[0].text == "{":
         body = body[[t.text for t in body].index("}") + 1 :]
-    rows = [row for row in _split(body, lambda token: token.text == "\\\\") if row]
-    return _rows([_split(row, lambda token: token.text == "&") for row in rows])
+    rows = [row for row in layout.split(body, lambda token: token.text == "\\\\") if row]
+    return _rows([layout.split(row, lambda token: token.text == "&") for row in rows])
 
 
 def _rows(rows: Sequence[Sequence[Sequence[Token]]]) -> Answer:
@@ -537,52 +453,18 @@ def _rows(rows: Sequence[Sequence[Sequence[Token]]]) -> Answer:
 
 def _property(held: Sequence[Token], condition: Sequence[Token]) -> Answer:
     r"""`\{x : x > 5\}` is the interval, `\{x : x = 5\}` is `\{5\}`; the others stay what they say."""
-    parts = _split(held, lambda token: token.kind == "command" and token.text == "in")
+    parts = layout.split(held, lambda token: token.kind == "command" and token.text == "in")
     variable, domain = "".join(token.text for token in parts[0]), parts[1:]
     is_real = not domain or ["".join(token.text for token in part) for part in domain] == ["(-infty,infty)"]
     stated = _read(condition)
-    others = {token.text for token in condition if token.kind == "name"} - {variable, *_ITEM_WORDS}
+    others = {token.text for token in condition if token.kind == "name"} - {variable, *layout.ITEM_WORDS}
     if is_real and len(variable) == 1 and not others and variable in [token.text for token in condition]:
         if stated.kind in ("interval", "union", "set"):
             return stated
-        if stated.kind == "equation" and stated.mark == variable and not expression.symbols(stated.items[1].tree):
+        if (
+            stated.kind == "equation"
+            and stated.mark == variable
+            and not expression.symbols(stated.items[1].tree)
+        ):
             return Answer("set", (stated.items[1],))
     return Answer("property", (stated,), mark="".join(token.text for token in (parts[0] if is_real else held)))
-
-
-def _without_unit(found: Sequence[Token]) -> tuple[Sequence[Token], str]:
-    r"""The value's tokens, and the unit after them: `\text{ cm}^2`, `5 km/h`, `12 square units`."""
-    start = len(found)
-    while start > 1 and _may_be_of_unit(found, start - 1):
-        start -= 1
-    for at in range(start, len(found)):
-        if not _begins_unit(found[at - 1], found[at]):
-            continue
-        phrase = "".join(" " + token.text if token.spaced or token.kind == "text" else token.text for token in found[at:])
-        if (unit := units.read(phrase, one=[token.text for token in found[:at]] == ["1"])) is not None:
-            return found[:at], unit
-    return found, ""
-
-
-def _may_be_of_unit(found: Sequence[Token], at: int) -> bool:
-    token = found[at]
-    if token.kind in ("text", "name") or token.text in ("/", "^", ".", "-"):
-        return True
-    if token.kind == "number":
-        return token.text in ("2", "3") and "^" in (found[at - 1].text, found[at - 2].text)
-    return (token.text == "{" and found[at - 1].text == "^") or (token.text == "}" and found[at - 2].text == "{" and at > 3)
-
-
-def _begins_unit(before: Token, word: Token) -> bool:
-    after_value = (
-        before.kind in ("number", "text")
-        or before.text in (")", "}", "%", "°", "!", "]", "|")
-        or (before.kind in ("name", "command") and before.text not in _RELATIONS)
-    )
-    if word.kind == "text":
-        return after_value
-    if word.kind != "name" or not after_value or (before.kind == "name" and len(before.text) < 3):
-        return False
-    if not word.spaced:
-        return units.is_glued(word.text) and before.kind == "number"
-    return len(word.text) > 2 or units.is_glued(word.text) or word.text in ("sq", "cu")

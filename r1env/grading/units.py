@@ -113,7 +113,9 @@ _PLURALS = frozenset(
 )
 _NO_PLURAL = re.compile(r"..?|.*(?:ss|us)|this|his|its|lens|gas|alas")
 _ADVERBS = "more less fewer extra altogether total overall left remaining each apiece together exactly only"
-_ALONE = re.compile(rf"{_ADVERBS.replace(' ', '|')}|approximately|approx|in (?:total|all)|(?:per|each|every|an?) .+")
+_ALONE = re.compile(
+    rf"{_ADVERBS.replace(' ', '|')}|approximately|approx|in (?:total|all)|(?:per|each|every|an?) .+"
+)
 """Phrases that follow a number without a noun."""
 _AFTER = frozenset(
     f"{_ADVERBS} of per in on at for with as a an every away old long tall wide high deep thick apart later ago earlier "
@@ -125,6 +127,13 @@ _NOTATIONS = frozenset("base binary octal decimal hexadecimal hex debt".split())
 _JUDGEMENTS = frozenset("wrong right incorrect correct false true invalid impossible excluded rejected".split())  # noqa: SIM905
 _NOTHING = frozenset(("unit", "approximately", "approx", *_ADVERBS.split()))
 """Words that name no unit."""
+
+_HOUR_HALF = re.compile(r"\b([ap])\.\s?m\b", re.IGNORECASE)
+_POWER = re.compile(r"\^\s*\{?\s*[23]\s*\}?|[²³]")
+_PHRASE = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e]|[\s/.'’-])+")
+_LETTER = re.compile(r"(?<![^\W\d_])[A-Za-z](?![^\W\d_]|-)")
+_DASH = re.compile(r"(?<![^\W\d_])-|-(?![^\W\d_])")
+_RATES = re.compile(r"\b(?:mph|kmh|kph)\b")
 
 _SIGNS: Mapping[str, str] = {
     r"\$": "dollar", "＄": "dollar", "€": "euro", r"\euro": "euro", "£": "gbp", r"\pounds": "gbp", "¥": "yuan", "￥": "yuan",
@@ -149,18 +158,14 @@ def read(text: str, *, one: bool = False) -> str | None:
     found = words.split(bare.replace("/", " per "))
     if not found or len(found) > MAX_WORDS or not _PHRASE.fullmatch(bare) or words.changes_number(bare):
         return None
-    if any(letter not in _LETTERS and letter not in "aA" for letter in _LETTER.findall(bare)):
+    if _DASH.search(bare) or any(
+        letter not in _LETTERS and letter not in "aA" for letter in _LETTER.findall(bare)
+    ):
         return None
     latin = [word for word in found if word.isascii() or "LATIN" in unicodedata.name(word[0], "")]
     if not latin or (len(latin) == len(found) and _describes(found, one)):
         return normal(text)
     return None
-
-
-_HOUR_HALF = re.compile(r"\b([ap])\.\s?m\b", re.IGNORECASE)
-_POWER = re.compile(r"\^\s*\{?\s*[23]\s*\}?|[²³]")
-_PHRASE = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e]|[\s/.'’-])+")
-_LETTER = re.compile(r"(?<![^\W\d_])[A-Za-z](?![^\W\d_]|-)")
 
 
 def _describes(found: list[str], one: bool) -> bool:
@@ -177,7 +182,12 @@ def _describes(found: list[str], one: bool) -> bool:
 
 
 def _is_noun(word: str) -> bool:
-    return _unit(word) is not None or word in _PLURALS or word.endswith("fish") or (word.endswith("s") and not _NO_PLURAL.fullmatch(word))
+    return (
+        _unit(word) is not None
+        or word in _PLURALS
+        or word.endswith("fish")
+        or (word.endswith("s") and not _NO_PLURAL.fullmatch(word))
+    )
 
 
 def _unit(word: str) -> str | None:
@@ -187,6 +197,11 @@ def _unit(word: str) -> str | None:
 def is_glued(name: str) -> bool:
     """Whether a name right behind a number, without a space, is a unit."""
     return name.strip().casefold() in _GLUED
+
+
+def is_abbreviation(name: str) -> bool:
+    """Whether a name of two letters is the beginning of a unit, and no product of variables."""
+    return len(name) == 2 and (name.casefold() in _UNITS or name.casefold() == "cu")
 
 
 def is_letter(name: str) -> bool:
@@ -212,9 +227,6 @@ def normal(text: str) -> str:
     return "" if all(part.rstrip("23") in _NOTHING for part in parts) else " ".join(parts)
 
 
-_RATES = re.compile(r"\b(?:mph|kmh|kph)\b")
-
-
 def same(one: str, other: str) -> bool:
     """Whether two units, as `normal` spells them, may mean the same: what is counted may be told in fewer words."""
     if not one or not other or one == other:
@@ -234,7 +246,9 @@ def currencies(text: str) -> set[str]:
     """Which money the signs in a text name; a pair of bare `$` are delimiters of LaTeX and name none."""
     found = {name for sign, name in _SIGNS.items() if sign in text}
     found |= {_unit(match[1].casefold().rstrip(".")) or "dollar" for match in _CODE.finditer(text)}
-    found |= {sign for sign in text if sign not in _SIGNS and sign != "$" and unicodedata.category(sign) == "Sc"}
+    found |= {
+        sign for sign in text if sign not in _SIGNS and sign != "$" and unicodedata.category(sign) == "Sc"
+    }
     if re.fullmatch(r"[^$\\]*(?<!\\)\$\s*[\d.][^$\\]*", text):
         found.add("dollar")
     return found

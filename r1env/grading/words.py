@@ -61,7 +61,7 @@ SPACED: Mapping[str, str] = {
 
 JOINED = (
     *"零〇一二两兩三四五六七八九十百千万萬亿億兆半割成打不没沒無无非未错錯误誤否以",
-    *"หรือ ไม่ ศูนย์ หนึ่ง สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง".split(),
+    *"หรือ ไม่ ศูนย์ หนึ่ง สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง".split(),  # noqa: SIM905
 )
 """Signs and words of languages that are written without spaces: Chinese, Japanese, Thai."""
 
