@@ -15,13 +15,12 @@ from __future__ import annotations
 import re
 
 from r1env.errors import GraderError
-from r1env.grading import compare, expression, layout, structure, symbolic, words
+from r1env.grading import compare, expression, layout, structure, symbolic, units, words
 from r1env.grading.exact import parse_exact
 from r1env.grading.expression import Unreadable
 from r1env.grading.latex import plain
 from r1env.grading.output import stated_answer
 from r1env.grading.structure import Answer
-from r1env.grading.units import currencies
 from r1env.grading.values import TooLarge, Undefined
 
 MAX_CHARS = 500
@@ -37,6 +36,7 @@ _SYMBOLIC = re.compile(
 )
 """What only computer algebra reads. It guesses at the rest: 5 for `5_a`, `5'` and `\\{x : x^2=5\\}`."""
 _DESCRIBED = re.compile(r"(.*[\d}])\s*\\(?:text|textrm|mbox|mathrm)\s*\{([^{}\d]*)\}\.?")
+_TEXT = re.compile(r"\\(?:text|textrm|mbox|mathrm)\s*\{([^{}]*)\}")
 _CALCULATION = re.compile(r"(?=.*\d\s*\)?\s*[*/×·÷+-])[\d.,()\s*/×·÷+-]*")
 
 
@@ -52,7 +52,7 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     """
     if len(answer) > MAX_CHARS:
         return False, f"the answer has {len(answer)} characters; more than {MAX_CHARS} are not read"
-    money = currencies(gold), currencies(answer)
+    money = units.currencies(gold), units.currencies(answer)
     if all(money) and not money[0] & money[1]:
         return False, "another currency"
     exact_gold, exact_answer = parse_exact(gold), parse_exact(answer)
@@ -69,7 +69,7 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
         return True, "the same text"
     if _ELLIPSIS.search(plain_answer):
         return False, "the answer has an ellipsis; what it stands for cannot be checked"
-    if exact_gold is not None and _CALCULATION.fullmatch(answer) and exact_answer is None:
+    if exact_gold is not None and exact_answer is None and _is_calculation(answer):
         return False, "the answer is a calculation that is left to be done"
     try:
         verdict = _same(gold, answer)
@@ -87,6 +87,15 @@ def equivalent(gold: str, answer: str) -> tuple[bool, str]:
     if right is None:
         raise GraderError("the task's right answer is not readable; correct it in the dataset")
     return right, detail
+
+
+def _is_calculation(answer: str) -> bool:
+    """Whether an answer is numbers that are still to be added or multiplied, with a unit or none."""
+    match = _CALCULATION.match(answer)
+    if match is None or not match[0]:
+        return False
+    rest = _TEXT.sub(r" \1 ", answer[match.end() :]).strip()
+    return not rest or units.read(rest) is not None
 
 
 def _squeezed(text: str) -> str:

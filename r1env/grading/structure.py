@@ -95,6 +95,8 @@ def _read(found: Sequence[Token], top: bool = False) -> Answer:
         raise Unreadable("nothing there")
     if words := _words(found):
         return words
+    if found[-1].kind == "name" and found[-1].text in layout.ITEM_WORDS:
+        raise Unreadable("a list that breaks off")
     items = layout.split(found, lambda token: token.text == ";") if top else [found]
     if len(items) == 1:
         items = layout.split(found, _is_separator)

@@ -114,7 +114,7 @@ _PLURALS = frozenset(
 _NO_PLURAL = re.compile(r"..?|.*(?:ss|us)|this|his|its|lens|gas|alas")
 _ADVERBS = "more less fewer extra altogether total overall left remaining each apiece together exactly only"
 _ALONE = re.compile(
-    rf"{_ADVERBS.replace(' ', '|')}|approximately|approx|in (?:total|all)|(?:per|each|every|an?) .+"
+    rf"{_ADVERBS.replace(' ', '|')}|approximately|approx|in (?:total|all)|(?:per|each|every|an?|of) .+"
 )
 """Phrases that follow a number without a noun."""
 _AFTER = frozenset(
@@ -200,8 +200,8 @@ def is_glued(name: str) -> bool:
 
 
 def is_abbreviation(name: str) -> bool:
-    """Whether a name of two letters is the beginning of a unit, and no product of variables."""
-    return len(name) == 2 and (name.casefold() in _UNITS or name.casefold() == "cu")
+    """Whether a name of two letters begins a description, and is no product of variables."""
+    return len(name) == 2 and (name.casefold() in _UNITS or name.casefold() in ("cu", "of"))
 
 
 def is_letter(name: str) -> bool:

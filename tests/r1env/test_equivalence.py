@@ -332,7 +332,10 @@ DIFFERENT = [
     ("0", "0x10"),
     ("10", "x2"),
     (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{vmatrix}1&2\\3&4\end{vmatrix}"),
-    # hedges
+    # hedges, and what is left to be done
+    ("7", "3 + 4 apples"),
+    ("7", r"3+4\text{ apples}"),
+    ("5", "5 and"),
     ("5", r"5 \sim 6"),
     ("5", r"5 \approx 6"),
     ("5", r"6 \in 5"),
@@ -442,7 +445,7 @@ def test_decimals_stand_for_a_fraction_where_rounded_or_where_their_digits_go_on
         nearest = {
             exact.quantize(unit, rounding=mode) for mode in (decimal.ROUND_HALF_UP, decimal.ROUND_HALF_DOWN)
         }
-        if decimal.Decimal(bottom) * exact != top:  # digits without end
+        if 10**20 % Fraction(top, bottom).denominator:  # digits without end: another prime than 2 and 5
             nearest.add(exact.quantize(unit, rounding=decimal.ROUND_DOWN))
     value = Fraction(top, bottom)
     assume(value.denominator > 1 and len(str(told).replace(".", "").lstrip("-0")) < 15)

@@ -14,7 +14,7 @@ from r1env.grading.math import equivalent
 DESCRIPTIONS = [
     "right triangles", "positive integers", "negative numbers", "correct answers", "true statements", "both ways", "more",
     "more apples", "less", "fewer apples", "pairs", "ordered pairs", "pairs of shoes", "times", "quarters",
-    "people in total", "people", "goldfish", "m", "m/s", "km/h", "m^2", "cm²", "L", "sq ft", "square feet", "cubic inches",
+    "people in total", "people", "goldfish", "of them", "m", "m/s", "km/h", "m^2", "cm²", "L", "sq ft", "square feet", "cubic inches",
     "miles per hour", "mph", "cents", "p.m.", "cups of sugar", "years old", "times as many", "apples left", "in total",
     "marbles/person", "binary digits", "wrong answers", "kg", "dollars", "mile", "units", "pommes", "manzanas", "个", "元",
     "千克", "руб", "долларов", "টাকা", "รูปี",
