@@ -61,7 +61,7 @@ class MathEnv(ReasoningEnv):
         ConfigError: an argument that does not exist or does not fit the source.
     """
 
-    grader_version: ClassVar[str] = "2"
+    grader_version: ClassVar[str] = "3"
     levels: ClassVar[tuple[str, ...]] = arithmetic.NAMES
 
     def __init__(

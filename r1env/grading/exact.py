@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
 
-from r1env.grading.units import SHORT, is_unit
+from r1env.grading import units
 
 MAX_CHARS = 200
 """Longer texts are not numbers to us; keeps integer parsing cheap."""
@@ -22,12 +22,11 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 _LATEX_NOISE = re.compile(r"\\(?:left|right|displaystyle|!)|(?<!\\)\$|\\[()\[\]]")
 _LATEX_SPACE = re.compile(r"\\(?:quad|qquad|[,;: ])|~")
 _TEXT = re.compile(r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
-_CURRENCY = re.compile(r"\\\$|[$€£¥₹￥]|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|US)\b")
+_CURRENCY = re.compile(r"\\\$|[$€£¥₹￥₩₽฿৳]|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|US)\b")
 _PERCENT = re.compile(r"\s*\\?[%％]$|\s+percent$", re.IGNORECASE)
 _DEGREE = re.compile(r"\s*(?:°|º|\^\s*\{?\s*(?:\\circ|°|∘)\s*\}?|\\degree|\s+degrees?)$", re.IGNORECASE)
 _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
-_UNIT_WORD = r"[A-Za-zµ]+(?:/[A-Za-z]+)?\.?(?:\s*\^\s*\{?\d\}?|[²³])?"
-_UNIT_WORDS = re.compile(rf"(?<=[\d}}.])\s*{_UNIT_WORD}(?:\s+{_UNIT_WORD}){{0,3}}\s*$")
+_WORDS = re.compile(r"(?<=[\d}.])(\s*)((?:[^\W\d_]|¢)[^\d]*(?:\^\s*\{?\d\}?|[²³])?)$")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[ ']\d{3})+(?!\d)")
 _DECIMAL = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)")
 _SLASH = re.compile(r"(.+?)\s*/\s*(.+)")
@@ -57,9 +56,9 @@ def _clean(text: str) -> str | None:
         return None
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     text = _INVISIBLE.sub("", _THIN_SPACE.sub(" ", _MINUS.sub("-", text)))
-    text = text.replace("{,}", ",").replace("，", ",")
+    text = text.replace("{,}", ",").replace("，", ",").replace("／", "/")
     text = _LATEX_SPACE.sub(" ", _CURRENCY.sub("", _TEXT.sub(r" \1", text)))
-    text = _LATEX_NOISE.sub("", text).strip()
+    text = _LATEX_NOISE.sub("", text).strip().removeprefix("=").lstrip()
     text = _without_outer_braces(text).removesuffix(".").rstrip()
     for ending in (_PERCENT, _DEGREE):
         text = ending.sub("", text)
@@ -67,19 +66,11 @@ def _clean(text: str) -> str | None:
 
 
 def _without_units(text: str) -> str:
-    match = _UNIT_WORDS.search(text)
-    if match is None:
+    match = _WORDS.search(text)
+    if match is None or not (match[1] or units.is_glued(match[2])):
         return text
-    glued = not match.group()[0].isspace()
-    if not is_unit(match.group()):
-        return text
-    for word in re.findall(r"[A-Za-zµ]+", match.group().lower()):
-        # Glued to the number it might be a product of variables (3ab): then, and where it is short, only these.
-        if word not in SHORT and (glued or len(word) < 3):
-            return text
-        if len(word) == 1:
-            return text
-    return text[: match.start()]
+    number = text[: match.start()]
+    return text if units.read(match[2], one=number == "1") is None else number
 
 
 def _without_outer_braces(text: str) -> str:
@@ -92,7 +83,7 @@ def _signed(text: str, read: Callable[[str], Fraction | None]) -> Fraction | Non
     sign = 1
     if text[:1] in ("-", "+"):
         sign = -1 if text[0] == "-" else 1
-        text = text[1:].lstrip()
+        text = _without_outer_braces(text[1:].lstrip())
     value = read(text)
     return None if value is None else sign * value
 
@@ -105,6 +96,7 @@ def _numeral(text: str) -> Fraction | None:
 def _rational(text: str) -> Fraction | None:
     if (value := _numeral(text)) is not None:
         return value
+    text = _GROUPED.sub(lambda match: match.group().replace(",", ""), text, count=1)
     whole, fraction = Fraction(0), text
     if match := _MIXED.fullmatch(text):
         whole, fraction = Fraction(match[1]), f"{match[2]}/{match[3]}"

@@ -9,7 +9,7 @@ Recursive descent over `latex.tokens`, bounded in depth, into trees of nested tu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -39,6 +39,8 @@ _SPELLED = {
     "oo": "infty",
 }
 _PRODUCT_LETTERS = re.compile("[a-hj-z]{2,3}|[a-z]{2}")
+_INTEGER = r"(?:\{ \d+ \}|\d+)"
+_PROPER = re.compile(rf"(\{{ )?frac (?:\d\d(?= |$)|{_INTEGER} {_INTEGER})(?(1) \}})")
 _CLOSINGS = {"(": ")", "[": "]", r"\{": r"\}", "{": "}"}
 ZERO, ONE, TWO, MINUS = (("num", Fraction(n)) for n in (0, 1, 2, -1))
 
@@ -124,10 +126,19 @@ class _Parser:
         """A power, or a mixed number: two numbers side by side are no product."""
         base = self.power()
         if base[0] == "num" and self.kind() == "number":
-            return self.mixed(base)
-        if base[0] == "num" and self.at_command("frac") and self.is_mixed(base):
-            return ("add", base, self.power())
+            return self.measured(self.mixed(base))
+        if base[0] == "num" and self.is_mixed(base):
+            fraction = self.atom()
+            if self.at_mark("^", "!"):
+                raise Unreadable("a power of a mixed number without brackets")
+            return self.measured(("add", base, fraction))
         return base
+
+    def measured(self, number: Tree) -> Tree:
+        r"""A mixed number with the sign that follows all of it: `33\frac13\%`."""
+        while self.at_mark("°", "%"):
+            number = ("fn", "degrees" if self.take().text == "°" else "percent", number)
+        return number
 
     def mixed(self, whole: Tree) -> Tree:
         """`1 3/4`: an integer, a space, a proper fraction."""
@@ -143,8 +154,8 @@ class _Parser:
         r"""Whether `1\frac{3}{4}` is 1 + 3/4: an integer before a fraction of two integers."""
         if factor[0] != "num" or factor[1].denominator != 1 or factor[1] == 0:
             return False
-        ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 7])
-        return bool(re.match(r"frac (?:\d\d(?: |$)|(?:\{ )?\d+ (?:\} )?(?:\{ )?\d+)", ahead))
+        ahead = " ".join(token.text for token in self.tokens[self.position : self.position + 9])
+        return self.kind() in ("command", "mark") and _PROPER.match(ahead) is not None
 
     def starts_factor(self) -> bool:
         kind = self.kind()
@@ -169,7 +180,11 @@ class _Parser:
             if count > 2:
                 raise Unreadable("a row of signs")
         factor = self.factor()
-        return factor if sign > 0 else ("mul", MINUS, factor)
+        if sign > 0:
+            return factor
+        if factor[:2] in (("fn", "degrees"), ("fn", "percent")):
+            return (*factor[:2], ("mul", MINUS, factor[2]))
+        return ("mul", MINUS, factor)
 
     def power(self) -> Tree:
         base = self.atom()
@@ -220,6 +235,8 @@ class _Parser:
         if token.kind == "name":
             return self.name(token.text)
         if token.kind == "text":
+            if len(token.text) == 1:
+                return self.symbol(token.text)
             raise Unreadable("words")
         if token.kind == "command":
             return self.command(token.text)
@@ -261,6 +278,8 @@ class _Parser:
             if match[2]:
                 raise Unreadable("a function glued to its argument")
             return self.command(match[1])
+        if self.kind() == "number" and not self.tokens[self.position].spaced:
+            raise Unreadable("a digit behind a name")  # x2 may be a product, an index, a power; 0x10 is 16
         if len(text) == 1:
             return self.symbol(text)
         if _PRODUCT_LETTERS.fullmatch(text):
@@ -399,6 +418,13 @@ class _Parser:
         while self.starts_factor() and not self.at_mark("(", "[", "|") and self.peek() not in FUNCTIONS:
             factors.append(self.power())
         return [factors[0] if len(factors) == 1 else ("mul", *factors)]
+
+
+def renamed(tree: Tree, names: Mapping[str, str]) -> Tree:
+    """A tree with other names for some of its variables."""
+    if tree[:1] == ("sym",):
+        return ("sym", names.get(tree[1], tree[1]))
+    return tuple(renamed(part, names) if isinstance(part, tuple) else part for part in tree)
 
 
 def symbols(tree: Tree) -> set[str]:

@@ -58,6 +58,24 @@ _NEXT_TURN = re.compile(
     r"<\|(?:im_start|start_header_id)\|>\s*(?:user|human)|<\|user\|>|<｜User｜>|<start_of_turn>user"
 )
 _NUMBER = re.compile(r"[-−]?\s?\$?\s?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?")
+_DENIED = re.compile(
+    r"""(?:\b(?:not|cannot|never|nicht|kein|keine|pas|jamais|nunca|не|si|sio|siyo)|n['’]t|\bno\s+(?:es|son)|不是|不等于|ไม่ใช่)
+    (?:\s+(?:be|equal|to|exactly|really|actually|simply|just|egal|gleich))*[\s*$:({\[]*$""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_DENIED_AFTER = re.compile(r"[\s*$%.]*(?:(?:not|nicht)\b|ではな|ではあり|じゃな|নয়|కాదు)", re.IGNORECASE)
+_ANOTHER = re.compile(
+    r"[\s*$]*,?\s*(?:(?:or|oder|ou|или|либо|au|ama)\b(?!\s+(?:so|more|less|fewer|mehr|plus|больше)\b)|或|か(?!ら)|หรือ|বা|অথবা|లేదా)",
+    re.IGNORECASE,
+)
+_NEGATIVE = re.compile(
+    r"(?<![\d)])(?:^|\s)(?:negative|minus|menos|moins|минус|hasi|マイナス|负|負)\s*$|(?<!\d)(?:负|負|マイナス)$",
+    re.IGNORECASE,
+)
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are) )?(no (?:\w+ )?solutions?|(?:does not|doesn['’]t) exist|infinitely many(?: \w+)?|undefined|none|dne)",
+    re.IGNORECASE,
+)
 _HASHES = re.compile(r"####\s*([^\n]+)")
 
 MAX_GAP_CHARS = 40
@@ -136,16 +154,31 @@ def loose_answer(text: str) -> str | None:
 def _reduced(text: str) -> str | None:
     """The answer within some words: all of them where they are no prose, else the last formula or number."""
     text = tidy(text[-MAX_LOOSE_CHARS:])
-    formulas = [tidy(next(filter(None, groups), "")) for groups in _FORMULA.findall(text)]
-    told = [formula for formula in formulas if formula and not _LETTER.fullmatch(formula)]
+    formulas = [(tidy(next(filter(None, match.groups()), "")), match) for match in _FORMULA.finditer(text)]
+    told = [(formula, match) for formula, match in formulas if formula and not _LETTER.fullmatch(formula)]
     if told and not _CONNECTORS.fullmatch(_FORMULA.sub(" ", text)):
-        return told[-1]
+        formula, match = told[-1]
+        return None if _is_unstated(text, match.start(), match.end()) else formula
     if _CODE.search(text):
         return None  # a number within a program is not stated
     if text and len(text) <= MAX_PHRASE_CHARS and "\n" not in text and not _is_prose(text):
         return text
-    bold = _BOLD.findall(text)
-    return (last_number(bold[-1]) if bold else None) or last_number(text)
+    if no_solution := _NO_SOLUTION.fullmatch(text.rstrip(".! ")):
+        return no_solution[1]
+    bold = list(_BOLD.finditer(text))
+    if (
+        bold
+        and not _is_unstated(text, bold[-1].start(), bold[-1].end())
+        and (number := last_number(bold[-1][1]))
+    ):
+        return number
+    return last_number(text)
+
+
+def _is_unstated(text: str, start: int, end: int) -> bool:
+    """Whether what stands there is denied, or one of several: `isn't 5`, `5 or six`."""
+    before, after = text[max(start - 40, 0) : start], text[end : end + 20]
+    return any((_DENIED.search(before), _DENIED_AFTER.match(after), _ANOTHER.match(after)))
 
 
 def _is_prose(text: str) -> bool:
@@ -234,9 +267,15 @@ def _sentence(text: str) -> str:
 
 
 def last_number(text: str) -> str | None:
-    """The last number written in the text, e.g. "1,234.5" or "3/4"; None without digits."""
-    numbers = _NUMBER.findall(text)
-    return re.sub(r"[\s$]", "", numbers[-1]) if numbers else None
+    """The last number written in the text, e.g. "1,234.5" or "3/4"; None without digits, or where it is denied."""
+    numbers = list(_NUMBER.finditer(text))
+    if not numbers or _is_unstated(text, numbers[-1].start(), numbers[-1].end()):
+        return None
+    number = re.sub(r"[\s$]", "", numbers[-1].group())
+    start = numbers[-1].start()
+    return (
+        f"-{number}" if number[0].isdecimal() and _NEGATIVE.search(text[max(start - 20, 0) : start]) else number
+    )
 
 
 def tidy(answer: str) -> str:

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from r1env.grading.units import is_letter
+
 _UNICODE = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-",
@@ -21,7 +23,7 @@ _UNICODE = str.maketrans(
         "ω": r"\omega ", "º": "°", "∘": "°", "％": "%", "，": ", ", "；": ";", "：": ":", "（": "(", "）": ")",
         "［": "[", "］": "]", "｛": "{", "｝": "}", "＝": "=", "＜": "<", "＞": ">", "＋": "+", "。": ".",
         "′": "'", "’": "'", "⟨": r"\langle ", "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "…": r"\dots ",
-        "≡": r"\equiv ", "→": r"\to ", "₹": "$", "€": "$", "£": "$", "¥": "$", "￥": "$", "＄": "$",
+        "≡": r"\equiv ", "→": r"\to ", "／": "/", "¢": " cents", "₩": "$", "₽": "$", "฿": "$", "৳": "$", "₹": "$", "€": "$", "£": "$", "¥": "$", "￥": "$", "＄": "$",
     }
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
@@ -32,18 +34,26 @@ _VULGAR = re.compile("[¼½¾⅐-⅞]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x00-\x08\x0b-\x1f\x7f]")
 
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z]{2}|[()\[\]{},%$!;])")
-_CURRENCY = re.compile(r"\\\$|(?<!\\)\$|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|US\$)(?![A-Za-z])")
+_CURRENCY = re.compile(
+    r"\\\$|(?<!\\)\$|\\(?:euro|pounds)\b|\b(?:USD|EUR|GBP|INR|CNY|RMB|JPY|Rs\.?|US)(?=[\s$\\]*\d)"
+)
 _DELIMITERS = re.compile(r"\\[()\[\]]")
 _SIZE = re.compile(
     r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|mathstrut)(?![A-Za-z])\s*\.?(?=[^\d]|$)"
 )
+_LOOKS = re.compile(
+    r"\\(?:text)?color\s*(?:\[[^\[\]{}]*\]\s*)?\{[^{}]*\}"
+    r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge|bf|it|sf|tt|em|bfseries)(?![A-Za-z])"
+)
+_PREAMBLE = re.compile(r"\s*\\text\{[^{}\d]*\banswer\s*(?:is\b|=)?\s*:?\s*\}", re.IGNORECASE)
+_NEGATIVE = re.compile(r"^\s*(?:negative|minus)\s+(?=[\d.\\])", re.IGNORECASE)
 _SPACE = re.compile(
-    r"(?<!\\)\\[,;:! ]|\\(?:q?quad|thinspace|enspace|hspace\*?\{[^{}]*\}|hfill|newline)(?![A-Za-z])|~"
+    r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[^\s{])|(?<!\\)\\[,;:! ]|\\(?:q?quad|thinspace|enspace|hspace\*?\{[^{}]*\}|hfill|newline)(?![A-Za-z])|~"
 )
 _SPACED_THOUSANDS = re.compile(
     r"(?<![\d.,])\d{1,3}(?:(?:\\[,;: !]|[ \u00a0\u2000-\u200a\u202f\u205f])\d{3})+(?!\d)"
 )
-_BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d),\\!\s*(?=\d)")
+_BRACED_COMMA = re.compile(r"(?<=\d)\s?\{\s?,\s?\}\s?(?=\d)|(?<=\d),\\!\s*(?=\d)")
 _WRAPPER = re.compile(
     r"\\(?:boldsymbol|mathbf|mathit|mathsf|mathcal|mathbb|bm|vec|underline|pmb|mathnormal)\s*(?=[{A-Za-z\\])"
 )
@@ -60,7 +70,7 @@ _SYNONYMS = (
     (re.compile(r"\\lt(?![a-z])"), "<"),
     (re.compile(r"\\gt(?![a-z])"), ">"),
     (re.compile(r"\\neq(?![a-z])|!="), r"\\ne "),
-    (re.compile(r"\\(?:simeq|sim)(?![a-z])"), r"\\approx "),
+    (re.compile(r"\\(?:simeq|sim|thickapprox|doteq)(?![a-z])"), r"\\approx "),
     (re.compile(r"\\(?:lbrace)(?![a-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![a-z])"), r"\\}"),
     (re.compile(r"\\(?:lbrack)(?![a-z])"), "["),
@@ -74,6 +84,7 @@ _SYNONYMS = (
     (re.compile(r"\\varphi(?![a-z])"), r"\\phi "),
     (re.compile(r"\^\s*\{?\s*(?:\\circ(?![a-z])|°)\s*\}?|\\degree(?![a-z])|(?<=\d)\s*degrees?(?![a-z])"), "°"),
     (re.compile(r"\\?%|(?<=[\d}])\s*(?:percent(?:age)?|pct)(?![a-z])\.?"), "%"),
+    (re.compile(r"(?<![A-Za-z])([AaPp])\.\s?[Mm](?![A-Za-z])\.?"), r"\1m"),
     (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![a-z])"), "'"),
     (re.compile(r"\\(?:lfloor|rfloor|lceil|rceil|langle|rangle)(?![a-z])"), lambda match: match[0] + " "),
 )
@@ -89,20 +100,27 @@ def plain(text: str) -> str:
     text = _VULGAR.sub(
         lambda match: r"\frac{{{}}}{{{}}}".format(*unicodedata.normalize("NFKC", match[0]).split("⁄")), text
     )
-    text = _SUPERSCRIPT_RUN.sub(lambda match: "^{" + match[0].translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUPERSCRIPT_RUN.sub(_raised, text)
     text = _SUBSCRIPT_RUN.sub(lambda match: "_{" + match[0].translate(_SUBSCRIPTS) + "}", text)
     text = text.translate(_UNICODE)
     text = _BRACED_COMMA.sub(",", text)
     text = _SPACED_THOUSANDS.sub(lambda match: re.sub(r"\\?[^\d\\]", "", match[0]), text)
-    text = _CURRENCY.sub(" ", text)
+    text = _LOOKS.sub(" ", _CURRENCY.sub(" ", text))
     text = _SPACE.sub(" ", _SIZE.sub(" ", _DELIMITERS.sub(" ", text)))
     text = _REALS.sub(r"(-\\infty,\\infty)", text)
     text = _WRAPPER.sub("", text).replace("**", "^")
     text = _LONE_ROMAN.sub(r" \1", text)
-    text = _TEXT.sub(_roman, text)
+    text = _PREAMBLE.sub("", _TEXT.sub(_roman, text), count=1)
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
-    return re.sub(r"\s+", " ", text).strip(" .,;:")
+    text = _NEGATIVE.sub("-", text)
+    return re.sub(r"\s+", " ", text).strip(" .,;:").removeprefix("=").lstrip()
+
+
+def _raised(match: re.Match[str]) -> str:
+    """An exponent: one digit without braces, which `\\text{cm²}` could not hold."""
+    exponent = match[0].translate(_SUPERSCRIPTS)
+    return f"^{exponent} " if exponent.isdecimal() and len(exponent) == 1 else f"^{{{exponent}}}"
 
 
 def _over_escaped(text: str) -> str:
@@ -113,11 +131,14 @@ def _over_escaped(text: str) -> str:
 
 
 def _roman(match: re.Match[str]) -> str:
-    r"""`\text{ and }` is a word, `\mathrm{e}` is e, `\text{13}` is 13; other text stays text."""
+    r"""`\text{ and }` is a word, `\mathrm{e}` is e, `\text{13}` is 13; other text stays text, as `12\text{ m}` does."""
     content = match[1].strip()
-    if content in ("and", "or", ""):
+    if content.strip(", ") in ("and", "or", ""):
         return f" {content} "
-    if len(content) == 1 or re.fullmatch(r"[-\d.,/]+|\(?[A-Za-z]\)?", content):
+    before = match.string[max(match.start() - 3, 0) : match.start()].rstrip()
+    if len(content) == 1 and is_letter(content) and (before[-1:].isdecimal() or before.endswith("}")):
+        return rf"\text{{{content}}}"
+    if (len(content) == 1 and content.isascii()) or re.fullmatch(r"[-\d.,/]+|\(?[A-Za-z]\)?", content):
         return f" {content} "
     return rf"\text{{{match[1]}}}"
 

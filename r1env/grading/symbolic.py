@@ -59,6 +59,20 @@ def equal(gold: str, answer: str) -> tuple[bool | None, str]:
     return right, "compared symbolically"
 
 
+def is_readable(text: str) -> bool:
+    """Whether computer algebra reads a right answer, after `latex.plain`.
+
+    Raises:
+        MissingDependency: math-verify is not installed.
+    """
+    try:
+        return bool(_parse(text))
+    except MissingDependency:
+        raise
+    except Exception:  # sympy raises anything
+        return False
+
+
 def refuse(gold: str, answer: str) -> str | None:
     """Why a pair of answers is not given to sympy; None where it may be."""
     if (

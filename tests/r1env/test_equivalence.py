@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from r1env.errors import GraderError
+from r1env.grading.compare import ROUNDED_DIGITS
 from r1env.grading.math import MAX_CHARS, equivalent, grade_text, validate
 
 EQUAL = [
@@ -123,6 +126,64 @@ EQUAL = [
     (r"x\ne 3", r"x\neq 3"),
     (r"\sum_{k=1}^n k", r"\frac{n(n+1)}{2}"),
     (r"\int_0^1 x\,dx", r"\frac12"),
+    # percentages and mixed numbers
+    (r"33\frac{1}{3}\%", r"\frac{100}{3}\%"),
+    (r"33\frac{1}{3}\%", "33 1/3%"),
+    (r"33\frac{1}{3}\%", r"33\frac13"),
+    (r"33\frac{1}{3}\%", r"\frac13"),
+    (r"33\frac{1}{3}\%", "33.333333%"),
+    (r"12\frac12\%", r"12.5\%"),
+    ("-5%", "-5"),
+    ("-3/2", "-(1 1/2)"),
+    ("3/2", r"1{\frac12}"),
+    ("2001/2", "1,000 1/2"),
+    ("-4", "-4 degrees"),
+    # rounding and commas
+    ("2/3", "0.666666"),
+    ("2/3", "0.666667"),
+    ("1/1024", "0.000976563"),
+    ("3.5", "3,5"),
+    ("1234.567", "1234,567"),
+    # units beside units
+    (r"14 \text{ right triangles}", "14"),
+    (r"14 \text{ right triangles}", "14 triangles"),
+    (r"12\text{ m}", "12 m"),
+    (r"12\text{ m}", r"12\text{ meters}"),
+    (r"5\text{ green}", "5"),
+    (r"10\pi", r"10\pi cm"),
+    ("3m", "3m"),
+    # dress
+    ("5", "=5"),
+    ("1/2", "１／２"),
+    (r"\infty", "infinity"),
+    ("42", r"\color{red}{42}"),
+    ("42", r"\textcolor{red}{42}"),
+    ("42", r"\large 42"),
+    ("42", r"\text{The answer is }42"),
+    ("-12", "negative 12"),
+    # points, functions, sets by a property, congruences, absolute values
+    ("(2,-1)", "y=-1, x=2"),
+    ("(2,-1)", "(y,x)=(-1,2)"),
+    ("(1,2,3)", "a_{1}=1, a_{2}=2, a_{3}=3"),
+    ("f(x)=x", "f(t)=t"),
+    (r"\{x \mid x > 0\}", r"(0,\infty)"),
+    (r"\{x : x>0\}", "x>0"),
+    (r"\{x\in\mathbb{R} : |x|<2\}", "(-2,2)"),
+    (r"\{x : x=5\}", r"\{5\}"),
+    (r"\{x : x^2=5\}", r"\{x \mid x^2-5=0\}"),
+    (r"\{(x,y) \mid x+y=1\}", r"\{(x,y) : y=1-x\}"),
+    (r"\{(x,y) \mid x+y=1\}", "x+y=1"),
+    (r"x \equiv 3 \pmod 7", "3"),
+    (r"x \equiv 3 \pmod 7", r"x\equiv 10 \pmod{7}"),
+    (r"x \equiv 3 \pmod 7", "3 (mod 7)"),
+    (r"(-\infty,-1)\cup(1,\infty)", "|x|>1"),
+    ("[-1,5]", r"|x-2|\le 3"),
+    (r"-80\leq g(x)\leq 82", "[-80,82]"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", "[[1,2],[3,4]]"),
+    (r"\text{A5}_{11}", "A5_{11}"),
+    ("-37_8", "-37_{8}"),
+    (r"\frac{9.5}{3.14159}", r"\frac{9.5}{3.14159} \approx 3.02"),
+    (r"6, 8\text{, and }10", "6,8,10"),
 ]
 # Known false positives of public graders among them.
 DIFFERENT = [
@@ -227,6 +288,57 @@ DIFFERENT = [
     ("0", "a^2+b=0"),
     ("6", "1,2,3"),
     ("4", r"\log 4"),
+    # rounding, percentages, commas
+    ("3/4", "0.749999"),
+    ("-3/4", "-0.749999"),
+    ("5/2", "2.49999"),
+    ("24691/2", "12345.4"),
+    (r"33\frac{1}{3}\%", "33.00333333"),
+    ("3.5", "3,500"),
+    ("1.234", "1,234"),
+    (r"5\%", "5 ppm"),
+    (r"5\%", "5 apples"),
+    # units
+    (r"90^\circ", "90 radians"),
+    (r"90^\circ", "90 apples"),
+    (r"12\text{ m}", "12 cm"),
+    ("12 m", "12"),
+    ("5 cents", "$5"),
+    (r"\$5", r"5\%"),
+    (r"5\text{ million}", "5"),
+    # points, functions, sets by a property, congruences
+    ("(2,-1)", "y=2, x=-1"),
+    ("(2,-1)", "b=2, a=-1"),
+    ("(2,-1)", "x=2, x=-1"),
+    ("(2,-1)", "(y,x)=(2,-1)"),
+    ("f(x)=x", "f(y)=x"),
+    ("f(2)=5", "f(3)=5"),
+    ("5", r"\{x : x^2=5\}"),
+    ("5", r"\{n : 2n=5\}"),
+    ("0", r"\{x : x^5-x-1=0\}"),
+    (r"\{n\in\mathbb{Z} : n>0\}", r"(0,\infty)"),
+    (r"\{x \mid x > 0\}", r"\{x \mid y > 0\}"),
+    (r"\{x \mid x > 0\}", "3"),
+    (r"x \equiv 3 \pmod 7", "4"),
+    (r"x \equiv 3 \pmod 7", r"x\equiv 3 \pmod 8"),
+    ("3", r"10 \pmod 7"),
+    ("5", r"5 \pmod{0}"),
+    # notation that computer algebra guesses at
+    ("5", "5_a"),
+    ("5", "5_{-2}"),
+    ("5", "5_6"),
+    ("15", "15_6"),
+    ("5", "5'"),
+    ("0", "0x10"),
+    ("10", "x2"),
+    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{vmatrix}1&2\\3&4\end{vmatrix}"),
+    # hedges, and what is left to be done
+    ("7", "3 + 4 apples"),
+    ("7", r"3+4\text{ apples}"),
+    ("5", "5 and"),
+    ("5", r"5 \sim 6"),
+    ("5", r"5 \approx 6"),
+    ("5", r"6 \in 5"),
 ]
 
 
@@ -308,9 +420,38 @@ def test_every_math500_gold_equals_itself_and_is_readable(data_dir):
     assert all(not equivalent(gold, r"\sqrt{99991}")[0] for gold in golds)
 
 
-@pytest.mark.parametrize("gold", ["", "  ", "$$", "{1", "1" * 501])
+@pytest.mark.parametrize("gold", ["", "  ", "$$", "{1", "1" * 501, r"x \to \infty", r"AB \parallel CD"])
 def test_golds_that_nothing_can_equal(gold):
     assert validate(gold)
+
+
+@pytest.mark.parametrize(
+    "gold", [r"\{x \mid x > 0\}", r"x \equiv 3 \pmod 7", r"\{(x,y) \mid x+y=1\}", r"\sum_{k=1}^n k", r"x\ne 3"]
+)
+def test_a_gold_that_validates_gives_every_answer_a_verdict(gold):
+    assert validate(gold) is None
+    for answer in (gold, "3", r"(0,\infty)", "x>0", "some words", r"\frac{", "5_a", r"\{x : x"):
+        right, detail = equivalent(gold, answer)
+        assert detail and right in (True, False)
+
+
+@given(st.integers(-(10**4), 10**4), st.integers(1, 10**4), st.integers(1, 9), st.integers(-3, 3))
+def test_decimals_stand_for_a_fraction_where_rounded_or_where_their_digits_go_on(top, bottom, places, off):
+    """Against the decimal module's own rounding, for numbers near the fraction at every length."""
+    with decimal.localcontext(prec=60):
+        exact = decimal.Decimal(top) / bottom
+        unit = decimal.Decimal(1).scaleb(-places)
+        told = exact.quantize(unit, rounding=decimal.ROUND_HALF_EVEN) + off * unit
+        nearest = {
+            exact.quantize(unit, rounding=mode) for mode in (decimal.ROUND_HALF_UP, decimal.ROUND_HALF_DOWN)
+        }
+        if 10**20 % Fraction(top, bottom).denominator:  # digits without end: another prime than 2 and 5
+            nearest.add(exact.quantize(unit, rounding=decimal.ROUND_DOWN))
+    value = Fraction(top, bottom)
+    assume(value.denominator > 1 and len(str(told).replace(".", "").lstrip("-0")) < 15)
+    long_enough = len(str(abs(int(told.scaleb(places))))) >= ROUNDED_DIGITS
+    right = Fraction(told) == value or (long_enough and told in nearest)
+    assert equivalent(f"{top}/{bottom}", f"{told:f}")[0] is right
 
 
 X, Y = sympy.symbols("x y", positive=True)
