@@ -145,7 +145,7 @@ def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any
     if kind == "dict":
         pairs = [inner(pair) for pair in content]
         _spread([key for key, _ in pairs])
-        return {key: item for key, item in pairs}
+        return dict(pairs)
     if kind in ("set", "frozenset"):
         members = inner(content)
         _spread(members)
