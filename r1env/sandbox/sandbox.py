@@ -122,7 +122,7 @@ class Sandbox:
 
 
 def open_sandbox(backend: str = "auto", *, workers: int = 1, unsafe: bool = False) -> Sandbox:
-    """A sandbox that has withstood the attacks of `r1env.sandbox.selftest`.
+    """A sandbox that has withstood the quick attacks of `r1env.sandbox.attacks`.
 
     Args:
         backend: A name of `BACKENDS`, or `auto`: the first of bwrap, landlock and docker that passes.
@@ -161,7 +161,7 @@ def open_sandbox(backend: str = "auto", *, workers: int = 1, unsafe: bool = Fals
 
 
 def _weakness(sandbox: Sandbox) -> str:
-    from r1env.sandbox.selftest import selftest
+    from r1env.sandbox.attacks import selftest
 
     found: Sequence[str] = selftest(sandbox)
     return f"it did not withstand its own test ({', '.join(found)})" if found else ""

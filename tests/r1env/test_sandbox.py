@@ -225,13 +225,13 @@ def test_choosing_a_backend():
 
 
 def test_auto_takes_the_first_that_passes(monkeypatch):
-    from r1env.sandbox import bwrap, landlock, selftest
+    from r1env.sandbox import attacks, bwrap, landlock
 
     monkeypatch.setattr(bwrap, "why_not", lambda: "not today")
     opened("landlock").close()
     with open_sandbox() as found:
         assert found.backend == "landlock"
-    monkeypatch.setattr(selftest, "selftest", lambda sandbox: ["a socket"])
+    monkeypatch.setattr(attacks, "selftest", lambda sandbox: ["a socket"])
     with pytest.raises(
         SandboxError,
         match=r"bwrap: not today; landlock: it did not withstand its own test \(a socket\); docker: ",
