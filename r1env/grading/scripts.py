@@ -57,6 +57,19 @@ LANGUAGES: Mapping[str, str] = {
 }
 """The languages that can be asked for, by ISO 639-1 code, and their script (`han`: kana included)."""
 
+RELATIVES: Mapping[str, Sequence[str]] = {
+    "latin": tuple(
+        f"""{_LATIN} ace af an az bcl br bs ca crh cy eo et eu ext fo fuv fy ga gcf gcr gd gl gug guw ha hr ht ig is jv
+        kab kik ku la lb lg lij ln lt ltg lv mg ms mt nso oc om pcm qu rw se sk sl sn so sq sr st tk tl uz vec vo wa xh
+        yo zu""".split()
+    ),
+    "cyrillic": ("ba", "be", "bg", "kk", "ky", "mk", "mn", "ru", "sr", "tg", "tt", "uk"),
+    "bengali": ("as", "bn"),
+    "han": ("wuu", "yue", "zh"),
+}
+"""The languages of a script that a text may be in, as py3langid calls them: those that can be asked for, and more
+that nobody asks for. A form of one of them (`nn` of `no`) is not here. Scripts that are not here have no more."""
+
 
 def _class(name: str) -> str:
     spans = []

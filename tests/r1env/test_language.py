@@ -46,21 +46,105 @@ def mgsm(data_dir):
     }
 
 
-NEIGHBOURING = {
-    "it": ("es", "Prima calcoliamo il prezzo di tutte le mele, poi aggiungiamo il costo delle arance."),
-    "pt": ("es", "Primeiro calculamos o preço de todas as maçãs, depois somamos o custo das laranjas."),
-    "uk": ("ru", "Спочатку порахуємо ціну всіх яблук, потім додамо вартість апельсинів."),
-    "bg": ("ru", "Първо изчисляваме цената на всички ябълки, след това добавяме цената на портокалите."),
-    "nl": ("de", "Eerst berekenen we de prijs van alle appels, daarna tellen we de sinaasappels erbij op."),
-    "id": ("sw", "Pertama kita hitung harga semua apel, lalu kita tambahkan biaya jeruk."),
-}
+# Three or four sentences of a fluent text, by its language, and the language of MGSM's that is asked for.
+FOREIGN = {
+    "pt": ("es", "Vamos resolver isto passo a passo. A Maria tinha doze livros e vendeu cinco. Depois comprou mais "
+           "dois na feira. Assim, ela tem agora nove livros."),
+    "gl": ("es", "Imos resolver isto paso a paso. María tiña doce libros e vendeu cinco deles. Despois mercou dous "
+           "máis na feira. Daquela ten agora nove libros."),
+    "ca": ("es", "Ho resoldrem pas a pas. La Maria tenia dotze llibres i en va vendre cinc. Després en va comprar "
+           "dos més a la fira. Així que ara té nou llibres."),
+    "it": ("fr", "Risolviamo il problema un passo alla volta. Maria aveva dodici libri e ne ha venduti cinque. Poi ne "
+           "ha comprati altri due alla fiera. Quindi adesso ha nove libri."),
+    "ro": ("fr", "Rezolvăm problema pas cu pas. Maria avea douăsprezece cărți și a vândut cinci dintre ele. Apoi a "
+           "mai cumpărat două de la târg. Deci acum are nouă cărți."),
+    "nl": ("de", "We lossen dit stap voor stap op. Maria had twaalf boeken en verkocht er vijf. Daarna kocht ze er "
+           "nog twee op de markt. Nu heeft ze dus negen boeken."),
+    "lb": ("de", "Mir léisen dat Schrëtt fir Schrëtt. D'Maria hat zwielef Bicher an huet der fënnef verkaaft. Duerno "
+           "huet si der nach zwee um Maart kaaft. Also huet si elo néng Bicher."),
+    "da": ("de", "Vi løser opgaven trin for trin. Maria havde tolv bøger og solgte fem af dem. Bagefter købte hun to "
+           "mere på markedet. Derfor har hun nu ni bøger."),
+    "no": ("de", "Vi løser oppgaven steg for steg. Maria hadde tolv bøker og solgte fem av dem. Etterpå kjøpte hun to "
+           "til på markedet. Derfor har hun nå ni bøker."),
+    "sv": ("de", "Vi löser uppgiften steg för steg. Maria hade tolv böcker och sålde fem av dem. Sedan köpte hon två "
+           "till på marknaden. Därför har hon nu nio böcker."),
+    "pl": ("de", "Rozwiążemy to krok po kroku. Maria miała dwanaście książek i sprzedała pięć z nich. Potem kupiła "
+           "jeszcze dwie na targu. Ma więc teraz dziewięć książek."),
+    "fi": ("de", "Ratkaistaan tehtävä askel kerrallaan. Marialla oli kaksitoista kirjaa ja hän myi niistä viisi. "
+           "Sitten hän osti torilta vielä kaksi. Nyt hänellä on siis yhdeksän kirjaa."),
+    "af": ("en", "Ons los dit stap vir stap op. Maria het twaalf boeke gehad en vyf daarvan verkoop. Daarna het sy "
+           "nog twee by die mark gekoop. Nou het sy dus nege boeke."),
+    "tr": ("es", "Bunu adım adım çözelim. Maria'nın on iki kitabı vardı ve beşini sattı. Sonra pazardan iki kitap "
+           "daha aldı. Demek ki şimdi dokuz kitabı var."),
+    "id": ("sw", "Kita selesaikan ini langkah demi langkah. Maria punya dua belas buku dan menjual lima di antaranya. "
+           "Lalu dia membeli dua lagi di pasar. Jadi sekarang dia punya sembilan buku."),
+    "rw": ("sw", "Reka tubikore intambwe ku yindi. Mariya yari afite ibitabo cumi na bibiri agurishamo bitanu. Nyuma "
+           "yaho yaguze ibindi bibiri ku isoko. Ubu rero afite ibitabo icyenda."),
+    "zu": ("sw", "Ake sikuxazulule lokhu isinyathelo ngesinyathelo. UMaria wayenezincwadi eziyishumi nambili "
+           "wathengisa ezinhlanu. Emva kwalokho wathenga ezinye ezimbili emakethe. Manje unezincwadi eziyisishiyagalolunye."),
+    "uk": ("ru", "Розв'яжемо це крок за кроком. Марія мала дванадцять книжок і продала п'ять із них. Потім вона "
+           "купила ще дві на ярмарку. Отже, тепер у неї дев'ять книжок."),
+    "be": ("ru", "Рашым гэта крок за крокам. Марыя мела дванаццаць кніг і прадала пяць з іх. Потым яна купіла яшчэ "
+           "дзве на кірмашы. Значыць, цяпер у яе дзевяць кніг."),
+    "bg": ("ru", "Ще решим това стъпка по стъпка. Мария имаше дванадесет книги и продаде пет от тях. След това купи "
+           "още две от панаира. Значи сега тя има девет книги."),
+    "sr": ("ru", "Решићемо ово корак по корак. Марија је имала дванаест књига и продала је пет. Затим је купила још "
+           "две на вашару. Дакле, сада има девет књига."),
+    "as": ("bn", "আমি এইটো খোজে খোজে সমাধান কৰিম। মাৰিয়াৰ বাৰখন কিতাপ আছিল আৰু তাই পাঁচখন বেচিলে। তাৰ পিছত মেলাৰ পৰা আৰু "
+           "দুখন কিনিলে। গতিকে এতিয়া তাইৰ নখন কিতাপ আছে।"),
+    "yue": ("zh", "我哋一步一步嚟計。阿美本身有十二本書，佢賣咗五本。之後佢喺墟度又買多咗兩本。所以佢而家有九本書。"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("language", NEIGHBOURING)
-def test_a_neighbouring_language_is_not_the_one_asked_for(language):
-    pytest.importorskip("py3langid", reason="stop words know no neighbours")
-    target, text = NEIGHBOURING[language]
-    assert consistency(text, target) == 0.0
+@pytest.mark.parametrize("language", FOREIGN)
+def test_another_language_is_not_the_one_asked_for(language):
+    pytest.importorskip("py3langid", reason="stop words know no other languages")
+    target, text = FOREIGN[language]
+    assert consistency(text, target) < 0.1 and identify(text) is None
+
+
+SHORT = {
+    "ru": ["Сумма равна семи.", "Ответ готов.", "Один год прошёл.", "Марк старше Джона.", "У Анны пять яблок.",
+           "Карандаш стоит два рубля.", "Йогурт дороже молока.", "Итого сорок два."],
+    "es": ["La suma es siete.", "Uno dice ochenta.", "La caja pesa dos kilos.", "Marco vende libros.",
+           "Ana come tres manzanas."],
+    "fr": ["La somme est sept.", "Jean a trois sacs.", "Naomi marque deux points.", "Il en reste cinq."],
+    "de": ["Das macht sieben.", "Eine Kiste wiegt vier Kilo.", "In der Dose sind Kekse.", "Wir sind fertig."],
+    "en": ["The sum is seven.", "He answers in kind.", "Ann paid a total of ten.", "It is done."],
+    "sw": ["Jumla ni saba.", "Juma ana maboksi matatu.", "Asha ana sarafu mbili.", "Jibu ni kumi."],
+    "zh": ["总数是七。", "约翰有三个箱子。", "拉娜又多买了两只。"],
+    "bn": ["মোট সাতটি।", "জনের কয়েকটি আপেল ভালো আছে।"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", SHORT)
+def test_a_short_sentence_is_not_lost_to_another_language_by_chance(code):
+    for sentence in SHORT[code]:
+        assert consistency(sentence, code) == 1, sentence
+    assert consistency(" ".join(SHORT[code]), code) == 1
+
+
+def test_what_stands_around_a_sentence_is_evidence_for_its_language():
+    pytest.importorskip("py3langid", reason="stop words know no other languages")
+    own = "Сначала сложим все яблоки, которые купили на рынке. {} Потом разделим остаток на троих."
+    foreign = "Първо събираме всички ябълки, които купихме от пазара. {} След това делим остатъка на трима."
+    for name in ("Марк", "Йордан"):
+        sentence = f"{name} на пет години."  # Bulgarian, but short
+        assert consistency(foreign.format(sentence), "ru") < 0.1
+    for sentence in SHORT["ru"]:
+        assert consistency(own.format(sentence), "ru") == 1
+    # A whole sentence counts for its own language among others.
+    german = "Zuerst addieren wir alle Äpfel, die wir auf dem Markt gekauft haben."
+    danish = "Derefter trækker vi dem fra, som vi gav til vores naboer."
+    assert 0.3 < consistency(f"{german} {danish} {german}", "de") < 0.8
+    assert 0.2 < consistency(f"{danish} {german} {danish}", "de") < 0.5
+
+
+def test_no_real_question_is_lost_to_another_language(mgsm):
+    pytest.importorskip("py3langid")
+    for code, questions in mgsm.items():
+        shares = [consistency(question, code) for question in questions]
+        assert len(shares) == 250 and sum(shares) >= 0.995 * 250, code
 
 
 @pytest.mark.parametrize("kind", ["sentence", "mathy"])
