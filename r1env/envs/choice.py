@@ -38,7 +38,8 @@ class ChoiceEnv(ReasoningEnv):
 
     ## Description
     With `source="generated"` the questions are made by rule, the wrong options from typical mistakes, by level:
-    `arithmetic` (one sum or difference, three options), `units`, `physics`, `chemistry`, `sequences` (four options).
+    `arithmetic` (one sum or difference, five options), `units`, `physics`, `chemistry`, `sequences` (four options).
+    Each of a question's options is the answer to another, so that without the question none is the better guess.
     A held-out one is another question or the same with other options: what is held out is a prompt.
     Otherwise `source` is a dataset in MMLU-Pro's format (`TIGER-Lab/MMLU-Pro` on the hub), or any with `columns`:
     a file, a directory with `train` and `test` files, or a hub name.

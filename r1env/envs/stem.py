@@ -1,5 +1,7 @@
 """Generated multiple-choice questions in science: one right option, the others made from typical mistakes.
 
+How options are made so that they alone do not give the answer away is in `r1env.envs.topics`.
+
 Every value is exact (`fractions.Fraction`) and shown exactly, so that "no other option is right" is a
 comparison of numbers and not of texts. A question's options all carry the same unit.
 """
@@ -8,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 
-Number = int | Fraction
+from r1env.envs.topics import Draft, Form, Number, Topic, below
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,18 +32,6 @@ class Question:
     """The calculation that leads to it, on one line."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Draft:
-    """A question before its options are put in order."""
-
-    text: str
-    right: Number
-    mistakes: Sequence[Number]
-    working: str
-    unit: str = ""
-    count: int = 4
-
-
 def generate(rng: np.random.Generator, level: str) -> Question:
     """Draws a question of a level.
 
@@ -49,16 +39,14 @@ def generate(rng: np.random.Generator, level: str) -> Question:
         rng: Where all randomness comes from.
         level: A key of `LEVELS`.
     """
-    while True:
-        draft = LEVELS[level](rng)
-        wrong = _distractors(rng, draft)
-        if len(wrong) == draft.count - 1:
-            break
-    right = int(rng.integers(draft.count))
-    values = [*wrong[:right], draft.right, *wrong[right:]]
-    unit = f" {draft.unit}" if draft.unit else ""
-    options = tuple(f"{shown(value)}{unit}" for value in values)
-    return Question(draft.text, options, right, draft.working)
+    topics, count = LEVELS[level]
+    topic = topics[below(rng, len(topics))]
+    drawn = topic.options(rng, count)
+    values = [drawn[at] for at in rng.permutation(count)]
+    right = below(rng, count)
+    asked = topic.ask(rng, values[right], values)
+    unit = f" {asked.unit}" if asked.unit else ""
+    return Question(asked.text, tuple(f"{shown(value)}{unit}" for value in values), right, asked.working)
 
 
 def shown(value: Number) -> str:
@@ -81,56 +69,31 @@ def _decimals(value: Fraction) -> int | None:
     return next((digits for digits in range(7) if (value * 10**digits).denominator == 1), None)
 
 
-def _distractors(rng: np.random.Generator, draft: _Draft) -> list[Number]:
-    """Values of mistakes that are not the right one, in random order.
-
-    How many of them are below the right one is drawn first, so that its rank among the options tells nothing. Where
-    the mistakes of one side run out, multiples and neighbours of the right value stand in.
-    """
-    below = int(rng.integers(draft.count)) if draft.right > 0 else 0
-    chosen: list[Number] = []
-    for lower, wanted in ((True, below), (False, draft.count - 1 - below)):
-        fitting: list[Number] = []
-        for value in (
-            *(draft.mistakes[i] for i in rng.permutation(len(draft.mistakes))),
-            *_stand_ins(draft.right),
-        ):
-            side = value < draft.right if lower else value > draft.right
-            fits = side and (value >= 0 or draft.right < 0) and value not in fitting
-            if fits and _decimals(Fraction(value)) is not None:
-                fitting.append(value)
-        chosen += fitting[:wanted]
-    return [chosen[i] for i in rng.permutation(len(chosen))]
+def _by_unit(forms: Mapping[str, Sequence[Form]]) -> tuple[Topic, ...]:
+    return tuple(Topic(tuple(some)) for some in forms.values())
 
 
-def _stand_ins(right: Number) -> list[Number]:
-    exact = Fraction(right)
-    step = Fraction(10) ** max(0, len(str(abs(int(right)))) - 2)
-    near = [exact + sign * times * step for times in (1, 2, 3, 10) for sign in (1, -1)]
-    return [exact / 10, exact * 10, exact / 2, exact * 2, *near, exact / 100, exact * 100, exact / 5, exact * 5]
+# Arithmetic: 126 sums and differences, each with many options.
 
 
-# Levels. The comment says how many questions there are but for the choice and order of options.
+def _sum(a: int, b: int) -> Draft:
+    return Draft(f"{a} + {b} = ?", a + b, [abs(a - b), *_near(a + b)], f"{a} + {b} = {a + b}")
 
 
-def _int(rng: np.random.Generator, low: int, high: int) -> int:
-    return int(rng.integers(low, high + 1))
+def _difference(a: int, b: int) -> Draft | None:
+    if a < b:
+        return None
+    return Draft(f"{a} - {b} = ?", a - b, [a + b, *_near(a - b)], f"{a} - {b} = {a - b}")
 
 
-def _pick(rng: np.random.Generator, among: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return among[_int(rng, 0, len(among) - 1)]
+def _near(value: int) -> list[int]:
+    return [value + step for step in (1, -1, 2, -2, 3)]
 
 
-def _arithmetic(rng: np.random.Generator) -> _Draft:  # 126 sums and differences, each with many options
-    a, b = _int(rng, 1, 9), _int(rng, 1, 9)
-    if rng.random() < 0.5:
-        a, b = max(a, b), min(a, b)
-        right, symbol, other = a - b, "-", a + b
-    else:
-        right, symbol, other = a + b, "+", abs(a - b)
-    near = [right + step for step in (1, -1, 2, -2, 3) if right + step >= 0]
-    return _Draft(f"{a} {symbol} {b} = ?", right, [other, *near], f"{a} {symbol} {b} = {right}", count=5)
+_DIGITS = range(1, 10)
+_ARITHMETIC = (Topic((Form(_sum, (_DIGITS, _DIGITS)), Form(_difference, (_DIGITS, _DIGITS)))),)
 
+# Units: 10,000 conversions.
 
 _UNITS = (
     # from, to, factor from one to the other, a factor that is taken by mistake
@@ -151,81 +114,115 @@ _UNITS = (
 )
 
 
-def _units(rng: np.random.Generator) -> _Draft:  # 5,000
-    large, small, factor, mistaken = _UNITS[_int(rng, 0, len(_UNITS) - 1)]
-    amount = Fraction(_int(rng, 2, 199), 10 if factor % 10 == 0 and rng.random() < 0.5 else 1)
-    if rng.random() < 0.5:
-        right, start, end, sign = amount * factor, shown(amount), small, "*"
-        mistakes = [amount * mistaken, amount / factor, amount * factor * 10, amount * factor / 10]
-        source = large
-    else:
-        right, start, end, sign = amount, shown(amount * factor), large, "/"
-        whole = amount * factor
-        mistakes = [whole / mistaken, whole * factor, amount * 10, amount / 10]
-        source = small
-    working = f"{start} {sign} {factor} = {shown(right)}"
-    return _Draft(f"{start} {source} = ? {end}", right, mistakes, working, unit=end)
+_Unit = tuple[str, str, int, int]
 
 
-def _speed(rng: np.random.Generator) -> _Draft:
-    v, t = _int(rng, 2, 40), _int(rng, 2, 30)
-    thing, _ = _pick(rng, (("train", ""), ("runner", ""), ("ball", ""), ("boat", "")))
-    if rng.random() < 0.5:
-        text = f"A {thing} moves at {v} m/s for {t} s. How far does it get?"
-        return _Draft(text, v * t, [v + t, Fraction(v, t), Fraction(v * t, 2)], f"{v} * {t} = {v * t}", "m")
+def _to_small(row: _Unit, amount: Fraction) -> Draft:
+    large, small, factor, mistaken = row
+    right = amount * factor
+    mistakes = [amount * mistaken, amount / factor, right * 10, right / 10]
+    working = f"{shown(amount)} * {factor} = {shown(right)}"
+    return Draft(f"{shown(amount)} {large} = ? {small}", right, mistakes, working, small)
+
+
+def _to_large(row: _Unit, amount: Fraction) -> Draft:
+    large, small, factor, mistaken = row
+    whole = amount * factor
+    mistakes = [whole / mistaken, whole * factor, amount * 10, amount / 10]
+    working = f"{shown(whole)} / {factor} = {shown(amount)}"
+    return Draft(f"{shown(whole)} {small} = ? {large}", amount, mistakes, working, large)
+
+
+def _conversions() -> tuple[Topic, ...]:
+    wholes = [Fraction(amount) for amount in range(2, 200)]
+    tenths = [Fraction(amount, 10) for amount in range(2, 200) if amount % 10]
+    forms: dict[str, list[Form]] = {}
+    for row in _UNITS:
+        amounts = [*wholes, *tenths] if row[2] % 10 == 0 else wholes
+        forms.setdefault(row[1], []).append(Form(_to_small, ((row,), amounts)))
+        forms.setdefault(row[0], []).append(Form(_to_large, ((row,), amounts)))
+    return _by_unit(forms)
+
+
+# Physics: 20,000 questions.
+
+
+def _distance(v: int, t: int, thing: str) -> Draft:
+    text = f"A {thing} moves at {v} m/s for {t} s. How far does it get?"
+    return Draft(text, v * t, [v + t, Fraction(v, t), Fraction(v * t, 2)], f"{v} * {t} = {v * t}", "m")
+
+
+def _speed(v: int, t: int, thing: str) -> Draft:
     text = f"A {thing} covers {v * t} m in {t} s. What is its mean speed?"
-    return _Draft(text, v, [v * t * t, v * t - t, 2 * v, Fraction(v, 2)], f"{v * t} / {t} = {v}", "m/s")
+    return Draft(text, v, [t, v * t * t, v * t - t, 2 * v, Fraction(v, 2)], f"{v * t} / {t} = {v}", "m/s")
 
 
-def _force(rng: np.random.Generator) -> _Draft:
-    m, a = _int(rng, 2, 50), _int(rng, 2, 20)
-    if rng.random() < 0.5:
-        text = f"Which net force gives a body of {m} kg an acceleration of {a} m/s²?"
-        return _Draft(text, m * a, [m + a, Fraction(m, a), m * a * 10, m * a * a], f"{m} * {a} = {m * a}", "N")
+def _force(m: int, a: int) -> Draft:
+    text = f"Which net force gives a body of {m} kg an acceleration of {a} m/s²?"
+    return Draft(text, m * a, [m + a, Fraction(m, a), m * a * 10, m * a * a], f"{m} * {a} = {m * a}", "N")
+
+
+def _acceleration(m: int, a: int) -> Draft:
     text = f"A net force of {m * a} N acts on a body of {m} kg. What is its acceleration?"
-    return _Draft(text, a, [m * a * m, a * 10, m * a - m, a * a], f"{m * a} / {m} = {a}", "m/s²")
+    return Draft(text, a, [m, m * a * m, a * 10, m * a - m, a * a], f"{m * a} / {m} = {a}", "m/s²")
 
 
-def _energy(rng: np.random.Generator) -> _Draft:
-    m, v = 2 * _int(rng, 1, 30), _int(rng, 2, 20)
+def _kinetic(m: int, v: int) -> Draft:
+    text = f"What is the kinetic energy of a body of {m} kg at {v} m/s?"
     right = m * v * v // 2
-    if rng.random() < 0.5:
-        text = f"What is the kinetic energy of a body of {m} kg at {v} m/s?"
-        mistakes = [m * v * v, m * v // 2, m * v, m * m * v // 2]  # no half, no square, momentum
-        return _Draft(text, right, mistakes, f"{m} * {v} * {v} / 2 = {right}", "J")
-    text = f"By how much does the potential energy of {m} kg grow when it is lifted {v} m (g = 10 m/s²)?"
-    mistakes = [m * v, 5 * m * v, 10 * m * v * v, 10 * m]
-    return _Draft(text, 10 * m * v, mistakes, f"{m} * 10 * {v} = {10 * m * v}", "J")
+    mistakes = [m * v * v, m * v // 2, m * v, m * m * v // 2]  # no half, no square, momentum
+    return Draft(text, right, mistakes, f"{m} * {v} * {v} / 2 = {right}", "J")
 
 
-def _circuit(rng: np.random.Generator) -> _Draft:
-    i, r = _int(rng, 2, 12), _int(rng, 2, 40)
+def _potential(m: int, h: int) -> Draft:
+    text = f"By how much does the potential energy of {m} kg grow when it is lifted {h} m (g = 10 m/s²)?"
+    mistakes = [m * h, 5 * m * h, 10 * m * h * h, 10 * m]
+    return Draft(text, 10 * m * h, mistakes, f"{m} * 10 * {h} = {10 * m * h}", "J")
+
+
+def _voltage(i: int, r: int) -> Draft:
+    text = f"A current of {i} A flows through {r} Ω. What is the voltage?"
+    return Draft(text, i * r, [i + r, Fraction(r, i), i * i * r, r * r * i], f"{i} * {r} = {i * r}", "V")
+
+
+def _resistance(i: int, r: int) -> Draft:
+    text = f"{i * r} V drive {i} A through a resistor. What is its resistance?"
+    return Draft(text, r, [i, i * r * i, i * r - i, i * r, 2 * r], f"{i * r} / {i} = {r}", "Ω")
+
+
+def _power(i: int, r: int) -> Draft:
     u = i * r
-    kind = _int(rng, 0, 2)
-    if kind == 0:
-        text = f"A current of {i} A flows through {r} Ω. What is the voltage?"
-        return _Draft(text, u, [i + r, Fraction(r, i), i * i * r, r * r * i], f"{i} * {r} = {u}", "V")
-    if kind == 1:
-        text = f"{u} V drive {i} A through a resistor. What is its resistance?"
-        return _Draft(text, r, [u * i, u - i, u, 2 * r], f"{u} / {i} = {r}", "Ω")
     text = f"What power does a device take up at {u} V and {i} A?"
-    return _Draft(text, u * i, [r, u + i, u, u * i * i], f"{u} * {i} = {u * i}", "W")
+    return Draft(text, u * i, [r, u + i, u, u * i * i], f"{u} * {i} = {u * i}", "W")
 
 
-def _density(rng: np.random.Generator) -> _Draft:
-    rho, volume = Fraction(_int(rng, 4, 120), 10), _int(rng, 2, 60)
+def _density(rho: Fraction, volume: int) -> Draft:
     mass = rho * volume
     text = f"{shown(mass)} g of a substance fill {volume} cm³. What is its density?"
-    mistakes = [rho * 10, rho / 10, mass * volume, mass - volume]
-    return _Draft(text, rho, mistakes, f"{shown(mass)} / {volume} = {shown(rho)}", "g/cm³")
+    mistakes = [rho * 10, rho / 10, mass - volume, Fraction(volume), mass]
+    return Draft(text, rho, mistakes, f"{shown(mass)} / {volume} = {shown(rho)}", "g/cm³")
 
 
-_PHYSICS = (_speed, _force, _energy, _circuit, _density)
+_MOTION = (range(2, 41), range(2, 31), ("train", "runner", "ball", "boat"))
+_PUSH = (range(2, 51), range(2, 21))
+_MOVED = (range(2, 61, 2), range(2, 21))
+_CURRENT = (range(2, 13), range(2, 41))
+_DENSITIES = [Fraction(rho, 10) for rho in range(4, 121)]
+_PHYSICS = _by_unit(
+    {
+        "m": [Form(_distance, _MOTION)],
+        "m/s": [Form(_speed, _MOTION)],
+        "N": [Form(_force, _PUSH)],
+        "m/s²": [Form(_acceleration, _PUSH)],
+        "J": [Form(_kinetic, _MOVED), Form(_potential, _MOVED)],
+        "V": [Form(_voltage, _CURRENT)],
+        "Ω": [Form(_resistance, _CURRENT)],
+        "W": [Form(_power, _CURRENT)],
+        "g/cm³": [Form(_density, (_DENSITIES, range(2, 61)))],
+    }
+)
 
-
-def _physics(rng: np.random.Generator) -> _Draft:  # some 10,000
-    return _PHYSICS[_int(rng, 0, len(_PHYSICS) - 1)](rng)
-
+# Chemistry: 3,000 questions.
 
 _MASSES: Mapping[str, int] = {
     "H": 1, "C": 12, "N": 14, "O": 16, "F": 19, "Na": 23, "Mg": 24, "Al": 27, "S": 32, "K": 39, "Ca": 40, "Fe": 56
@@ -258,48 +255,76 @@ _COMPOUNDS: tuple[tuple[tuple[str, int], ...], ...] = (
 )
 
 
-def _chemistry(rng: np.random.Generator) -> _Draft:  # some 4,000
-    compound = _COMPOUNDS[_int(rng, 0, len(_COMPOUNDS) - 1)]
-    formula = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in compound)
-    given = ", ".join(f"{symbol} {_MASSES[symbol]}" for symbol, _ in compound)
+_Compound = tuple[tuple[str, int], ...]
+
+
+def _formula(compound: _Compound) -> str:
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in compound)
+
+
+def _weighed(compound: _Compound) -> tuple[int, int, str, str]:
+    """Molar mass, the same without the counts, the atomic masses as a text, and the sum that is the molar mass."""
     molar = sum(_MASSES[symbol] * count for symbol, count in compound)
-    terms = " + ".join(f"{count} * {_MASSES[symbol]}" for symbol, count in compound)
     plain = sum(_MASSES[symbol] for symbol, _ in compound)
-    wrong: list[Number]
-    right: Number
-    kind = _int(rng, 0, 3)
-    moles = Fraction(_int(rng, 1, 40), 2)
-    if kind == 0:
-        text = f"What mass have {shown(moles)} mol of {formula}, with the atomic masses {given}?"
-        right = moles * molar
-        wrong = [molar / moles, molar, moles * plain, right * 10, right + molar]
-        return _Draft(text, right, wrong, f"{terms} = {molar}; {shown(moles)} * {molar} = {shown(right)}", "g")
-    if kind == 1:
-        mass = moles * molar
-        text = f"How many moles are {shown(mass)} g of {formula}, with the atomic masses {given}?"
-        wrong = [mass * molar, mass / plain, moles * 10, moles / 2, moles + 1]
-        return _Draft(text, moles, wrong, f"{terms} = {molar}; {shown(mass)} / {molar} = {shown(moles)}", "mol")
-    if kind == 2:
-        symbol, count = compound[_int(rng, 0, len(compound) - 1)]
-        molecules = _int(rng, 2, 30)
-        text = f"How many {symbol} atoms are in {molecules} units of {formula}?"
-        right = molecules * count
-        atoms = sum(n for _, n in compound)
-        wrong = [molecules, molecules * atoms, molecules + count, count, right + molecules]
-        return _Draft(text, right, wrong, f"{molecules} * {count} = {right}", "atoms")
-    if rng.random() < 0.5:
-        symbol, charge = _METALS[_int(rng, 0, len(_METALS) - 1)]
-        protons = _NUMBERS[symbol]
-        text = f"How many electrons has an ion {symbol} of charge {charge}+ with {protons} protons?"
-        right = protons - charge
-        wrong = [protons, protons + charge, charge, _MASSES[symbol], _MASSES[symbol] - protons]
-        return _Draft(text, right, wrong, f"{protons} - {charge} = {right}")
-    symbol = list(_NUMBERS)[_int(rng, 1, len(_NUMBERS) - 1)]
-    protons, mass_number = _NUMBERS[symbol], _MASSES[symbol] + _int(rng, 0, 2)
-    neutrons = mass_number - protons
+    given = ", ".join(f"{symbol} {_MASSES[symbol]}" for symbol, _ in compound)
+    return molar, plain, given, " + ".join(f"{count} * {_MASSES[symbol]}" for symbol, count in compound)
+
+
+def _mass(compound: _Compound, moles: Fraction) -> Draft:
+    molar, plain, given, terms = _weighed(compound)
+    text = f"What mass have {shown(moles)} mol of {_formula(compound)}, with the atomic masses {given}?"
+    right = moles * molar
+    wrong: list[Number] = [molar / moles, molar, moles * plain, right * 10, right + molar]
+    return Draft(text, right, wrong, f"{terms} = {molar}; {shown(moles)} * {molar} = {shown(right)}", "g")
+
+
+def _moles(compound: _Compound, moles: Fraction) -> Draft:
+    molar, plain, given, terms = _weighed(compound)
+    mass = moles * molar
+    text = f"How many moles are {shown(mass)} g of {_formula(compound)}, with the atomic masses {given}?"
+    wrong = [mass * molar, mass / plain, moles * 10, moles / 2, moles + 1]
+    return Draft(text, moles, wrong, f"{terms} = {molar}; {shown(mass)} / {molar} = {shown(moles)}", "mol")
+
+
+def _atoms(compound: _Compound, molecules: int, place: int) -> Draft | None:
+    if place >= len(compound):
+        return None
+    symbol, count = compound[place]
+    text = f"How many {symbol} atoms are in {molecules} units of {_formula(compound)}?"
+    right = molecules * count
+    atoms = sum(n for _, n in compound)
+    wrong = [molecules, molecules * atoms, molecules + count, count, right + molecules]
+    return Draft(text, right, wrong, f"{molecules} * {count} = {right}", "atoms")
+
+
+def _electrons(metal: tuple[str, int]) -> Draft:
+    symbol, charge = metal
+    protons = _NUMBERS[symbol]
+    text = f"How many electrons has an ion {symbol} of charge {charge}+ with {protons} protons?"
+    right = protons - charge
+    wrong = [protons, protons + charge, charge, _MASSES[symbol], _MASSES[symbol] - protons]
+    return Draft(text, right, wrong, f"{protons} - {charge} = {right}")
+
+
+def _neutrons(symbol: str, more: int) -> Draft:
+    protons, mass_number = _NUMBERS[symbol], _MASSES[symbol] + more
+    right = mass_number - protons
     text = f"How many neutrons has an atom of {symbol} with {protons} protons and mass number {mass_number}?"
-    wrong = [protons, mass_number, mass_number + protons, neutrons + 1, neutrons - 1]
-    return _Draft(text, neutrons, wrong, f"{mass_number} - {protons} = {neutrons}")
+    wrong = [protons, mass_number, mass_number + protons, right + 1, right - 1]
+    return Draft(text, right, wrong, f"{mass_number} - {protons} = {right}")
+
+
+_AMOUNTS = [Fraction(halves, 2) for halves in range(1, 41)]
+_CHEMISTRY = _by_unit(
+    {
+        "g": [Form(_mass, (_COMPOUNDS, _AMOUNTS))],
+        "mol": [Form(_moles, (_COMPOUNDS, _AMOUNTS))],
+        "atoms": [Form(_atoms, (_COMPOUNDS, range(2, 31), range(3)))],
+        "": [Form(_electrons, (_METALS,)), Form(_neutrons, (list(_NUMBERS)[1:], range(3)))],
+    }
+)
+
+# Sequences: 2,000 questions.
 
 
 def next_terms(terms: Sequence[int]) -> dict[str, int]:
@@ -321,42 +346,59 @@ def next_terms(terms: Sequence[int]) -> dict[str, int]:
     return found
 
 
-def _sequences(rng: np.random.Generator) -> _Draft:  # some 4,000
-    kind = _int(rng, 0, 3)
-    first, step = _int(rng, 1, 20), _int(rng, 2, 15)
-    terms = [first]
+def _step(first: int, step: int) -> Draft | None:
+    last = first + 4 * step
+    return _next([first + n * step for n in range(5)], f"step {step}: {last} + {step} = ", step)
+
+
+def _factor(first: int, factor: int) -> Draft | None:
+    last = first * factor**4
+    return _next([first * factor**n for n in range(5)], f"factor {factor}: {last} * {factor} = ", factor)
+
+
+def _growth(first: int, step: int, growth: int) -> Draft | None:
+    terms = [first + n * step + growth * n * (n - 1) // 2 for n in range(5)]
+    more = step + 4 * growth
+    return _next(terms, f"next step {more}: {terms[-1]} + {more} = ", growth)
+
+
+def _sum_of_two(first: int, second: int) -> Draft | None:
+    terms = [first, second]
     while len(terms) < 5:
-        if kind == 0:
-            terms.append(terms[-1] + step)
-        elif kind == 1:
-            terms.append(terms[-1] * (2 + step % 4))
-        elif kind == 2:
-            terms.append(terms[-1] + step + (len(terms) - 1) * (1 + first % 5))
-        else:
-            terms.append(step if len(terms) == 1 else terms[-1] + terms[-2])
-    answers = set(next_terms(terms).values())
-    right = answers.pop()
-    if answers:  # two rules that disagree: no question
-        return _sequences(rng)
+        terms.append(terms[-2] + terms[-1])
+    return _next(terms, f"sum of two: {terms[-2]} + {terms[-1]} = ", second)
+
+
+def _next(terms: list[int], working: str, step: int) -> Draft | None:
+    right, *others = set(next_terms(terms).values())
+    if others:  # two rules that disagree
+        return None
     last, before = terms[-1], terms[-2]
-    working = {
-        0: f"step {step}: {last} + {step} = {right}",
-        1: f"factor {2 + step % 4}: {last} * {2 + step % 4} = {right}",
-        2: f"next step {right - last}: {last} + {right - last} = {right}",
-        3: f"sum of two: {before} + {last} = {right}",
-    }[kind]
     wrong = [last + (last - before), last + before, last * 2, right + 1, right - 1, right + step, last + 1]
-    return _Draft(f"{', '.join(map(str, terms))}, ?", right, wrong, working)
+    return Draft(f"{', '.join(map(str, terms))}, ?", right, wrong, f"{working}{right}")
 
 
-LEVELS: Mapping[str, Callable[[np.random.Generator], _Draft]] = {
-    "arithmetic": _arithmetic,
-    "units": _units,
-    "physics": _physics,
-    "chemistry": _chemistry,
-    "sequences": _sequences,
+_FIRST, _STEPS = range(1, 21), range(2, 16)
+_SEQUENCES = (
+    Topic(
+        (
+            Form(_step, (_FIRST, _STEPS)),
+            Form(_factor, (_FIRST, range(2, 6))),
+            Form(_growth, (_FIRST, _STEPS, range(1, 6))),
+            Form(_sum_of_two, (_FIRST, _STEPS)),
+        )
+    ),
+)
+
+
+LEVELS: Mapping[str, tuple[tuple[Topic, ...], int]] = {
+    "arithmetic": (_ARITHMETIC, 5),
+    "units": (_conversions(), 4),
+    "physics": (_PHYSICS, 4),
+    "chemistry": (_CHEMISTRY, 4),
+    "sequences": (_SEQUENCES, 4),
 }
-"""Levels, the default first: one sum or difference; conversions; mechanics and circuits; amounts of substance;
-the next term of a sequence."""
+"""Levels, the default first, with their number of options: one sum or difference; conversions; mechanics and
+circuits; amounts of substance; the next term of a sequence."""
 
 NAMES: tuple[str, ...] = tuple(LEVELS)
