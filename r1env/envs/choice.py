@@ -88,6 +88,7 @@ class ChoiceEnv(ReasoningEnv):
     """
 
     levels: ClassVar[tuple[str, ...]] = stem.NAMES
+    grader_version: ClassVar[str] = "2"
 
     def __init__(
         self,

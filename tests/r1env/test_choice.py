@@ -101,6 +101,9 @@ def test_several_letters_are_no_choice(data, options):
         ("all of them", SUM, None),
         ("12 or 21", SUM, None),
         ("B) 21", SUM, None),
+        ("(B) -5", ["5", "-5"], 1),
+        ("(A) -5", ["5", "-5"], None),
+        ("B - 12", SUM, 1),
         ("\x00", SUM, None),
         ("Ⓑ", SUM, 1),
         ("", [], None),
@@ -108,6 +111,66 @@ def test_several_letters_are_no_choice(data, options):
 )
 def test_readings(answer, options, expected):
     assert read_choice(answer, options) == expected
+
+
+LENGTHS = ["12 m", "7 m", "30 m", "5 m"]
+
+
+@pytest.mark.parametrize(
+    "hedge",
+    [
+        "B or c", "b or C", "B, c", "B c", "B\nc", "B (c)", "B and c", "B / c", "B+c", "B oder c", "B (or c)", "B 或 c", "Bか c",
+        "B หรือ c", "B au c", "B или c", "D or a", "D, a", "B or the third one", "B second, third", "D, or else the third option",
+        "B. Or the third.", "third, B", "the third or B", "the third and B", "B and 30 m", "B; 30 m", "B, 12 m", "30 m, or B",
+        "B is right, as is c", "B is right and so is 30 m", "B not only", "B but also the last", "B maybe, else the others",
+        "or B", "B, possibly third", "any of them, e.g. B", "both B",
+    ],
+)  # fmt: skip
+def test_a_letter_that_leaves_a_way_out_is_no_choice(hedge):
+    assert read_choice(hedge, LENGTHS) is None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "B because 3 + 4 = 7", "B, since it falls for 2 s", "B, not A", "B, and not C", "B is correct.", "B. The sum is right.",
+        "Therefore, B.", "I think B", "We pick B.", "So the distance is 7 m, which is B.", "So the answer is B, 7 m", "B (7 m)",
+        "The answer is (B) 7 m because v*t=7", "Hence option B is correct", "It must be B", "答案是B。", "正解はBです", "Ответ: B",
+        "Die Antwort ist B, weil 3 + 4 = 7", "La respuesta es B", "B est correct", "Jibu ni B", "คำตอบคือ B", "উত্তর হলো B",
+    ],
+)  # fmt: skip
+def test_a_sentence_around_one_letter_is_a_choice(sentence):
+    assert read_choice(sentence, LENGTHS) == 1
+
+
+@given(st.data(), st.lists(texts, min_size=3, max_size=8, unique_by=str.casefold))
+def test_a_second_option_in_any_form_is_no_choice(data, options):
+    one, two = data.draw(st.permutations(range(len(options))))[:2]
+    join = data.draw(
+        st.sampled_from(
+            [
+                " or ",
+                ", ",
+                " and ",
+                "; ",
+                " / ",
+                " | ",
+                " ",
+                "\n",
+                " oder ",
+                " o ",
+                " ou ",
+                " или ",
+                "或",
+                " – ",
+            ]
+        )
+    )
+    named = data.draw(
+        st.sampled_from([letter(two), letter(two).lower(), f"({letter(two).lower()})", options[two]])
+    )
+    assert read_choice(f"{letter(one)}{join}{named}", options) is None
+    assert read_choice(f"{named}{join}{letter(one)}", options) is None
 
 
 @given(st.text(max_size=400), st.lists(st.text(max_size=20), max_size=26))
@@ -536,6 +599,8 @@ def test_real_mmlu_pro(data_dir):
         gold = " ".join(row["options"][row["answer_index"]].split())
         assert task.answer["options"][task.answer["right"]] == gold
         assert env.grade(task, env.oracle(task)).verdict == "correct"
+        chosen, text = env.solve(task), task.answer["options"][task.answer["right"]]
+        assert verdict(env, task, f"({chosen}) {text}".replace("<", "")) == "correct" or "<" in text
         if len(gold) > 1 and len(gold) < 200 and gold.isprintable() and "\\" not in gold:
             assert read_choice(gold, task.answer["options"]) == task.answer["right"], (gold, task.answer)
         if "<" not in (content := task.messages[0]["content"]):
