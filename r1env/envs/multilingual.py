@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from r1env import sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, split_of
+from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, prompt_text, split_of
 from r1env.envs import phrases
 from r1env.errors import ConfigError, DataError, GraderError, nearest
 from r1env.grading.language import MGSM_LANGUAGES
@@ -41,7 +42,7 @@ class MultilingualEnv(ReasoningEnv):
 
     ## Rewards
     `accuracy`: the answer is one number, read as the task's language writes it (`r1env.grading.numerals`: `1.234`
-    is 1234 in German). `language`: the share of the reasoning's words that are in the task's language, weight 0
+    is 1234 in German), alone or with the unit of what is counted. `language`: the share of the reasoning's words that are in the task's language, weight 0
     unless asked for. `format` and `tags`: `r1env.rewards`.
 
     ## Episode end
@@ -68,6 +69,7 @@ class MultilingualEnv(ReasoningEnv):
     """
 
     levels: ClassVar[tuple[str, ...]] = ("one_step", "two_step", "large")
+    grader_version: ClassVar[str] = "2"
 
     def __init__(
         self,
@@ -168,7 +170,7 @@ class MultilingualEnv(ReasoningEnv):
             GraderError: the task's own answer is not `{"value": …, "language": …}`.
         """
         gold, language = _spelt(task)
-        value = read_numeral(answer, language)
+        value = read_numeral(answer, language, _without_numbers(prompt_text(task), language))
         if value is None:
             return "wrong", "the answer is not one number written out"
         return value == gold
@@ -252,6 +254,14 @@ def _results(numbers: Sequence[int], operations: Sequence[str]) -> list[int]:
 def _in_words(number: int, language: str) -> str:
     names = phrases.LANGUAGES[language].numbers
     return names[number] if number < len(names) else CONVENTIONS.get(language, ENGLISH).write(number)
+
+
+def _without_numbers(question: str, language: str) -> str:
+    """A question without its numbers: "4 ten" is no four, not even where the question has a "ten"."""
+    names = sorted(phrases.LANGUAGES[language].numbers, key=len, reverse=True)
+    joined = "|".join(map(re.escape, names))
+    spaced = phrases.LANGUAGES[language].space == " " and language != "th"
+    return re.sub(rf"(?<!\w)(?:{joined})(?!\w)" if spaced else joined, " ", question, flags=re.IGNORECASE)
 
 
 def _spelt(task: Task) -> tuple[Fraction, str]:

@@ -13,8 +13,8 @@ A numeral is read by its language's convention, and strictly:
 
 What the convention cannot read is read as English where that cannot be meant otherwise: `1,234,567` and `3.75`
 in German, but `1.234` in French is refused, because a French reader may mean either. The digits of any script
-count, unmixed. A currency sign, a percent sign and a unit of up to three words are dropped, as the datasets do,
-unless the words multiply (`5 Millionen`).
+count, unmixed. A currency sign, a percent sign and the unit of what is counted (`r1env.grading.counted`) are dropped,
+as the datasets do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from fractions import Fraction
+
+from r1env.grading.counted import is_unit
 
 MAX_CHARS = 100
 """Longer texts are not numerals to us."""
@@ -35,31 +37,6 @@ _WRAPPING = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 _SIGNS = re.compile(r"\\?[$%]|[€£¥₹৳฿₽￥％٪]")
 _PARTS = re.compile(r"([+-]?)\s*([0-9.,' ]*[0-9])\s*(.*)")
 _HAN_NUMERAL = re.compile(r"([+-]?)([0-9.,零〇一二两三四五六七八九十百千万萬億亿]+)(.*)")
-_UNIT = re.compile(r"(?:[^\W\d_]|[\u0300-\u036f\u0900-\u0dff\u0e31-\u0e4e'’./-])+")
-
-MAX_UNIT_WORDS = 3
-
-_MULTIPLIERS: Mapping[str, frozenset[str]] = {
-    language: frozenset(words.split())
-    for language, words in {
-        "en": """hundred thousand million billion trillion dozen dozens half halves third thirds quarter quarters and
-            plus minus times or""",
-        "de": """hundert tausend million millionen milliarde milliarden dutzend halb halbe drittel viertel und mal
-            oder""",
-        "es": """cien cientos mil millón millones docena docenas medio media tercio tercios cuarto cuartos y más menos
-            por o""",
-        "fr": """cent cents mille million millions milliard milliards douzaine douzaines demi demie tiers quart quarts
-            et moins fois ou""",
-        "ru": """сто тысяча тысячи тысяч миллион миллиона миллионов миллиард миллиарда миллиардов дюжина дюжины дюжин
-            половина половины треть трети четверть четверти и плюс минус или""",
-        "sw": "mia elfu laki milioni bilioni dazeni nusu theluthi robo na au mara",
-    }.items()
-}
-_JOINED = (
-    "শত শো হাজার লাখ লক্ষ কোটি ডজন অর্ধেক వంద వేల వేలు వెయ్యి లక్ష కోటి కోట్లు డజను డజన్ల సగం สิบ ร้อย พัน หมื่น แสน ล้าน โหล ครึ่ง"
-)
-_BEGINNINGS = tuple(_JOINED.split())  # in these scripts what is counted may follow without a space
-_HAN_MULTIPLIERS = frozenset("十百千万萬億亿兆半割分倍打点點")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +101,13 @@ CONVENTIONS: Mapping[str, Convention] = {
 """The languages that do not write numbers as English does."""
 
 
-def read_numeral(text: str, language: str) -> Fraction | None:
+def read_numeral(text: str, language: str, question: str = "") -> Fraction | None:
     """The value of one whole or decimal number as a language writes it; None for all else.
 
     Args:
         text: An answer such as `1.234`, `১৮`, `十八個`, `$1{,}234$` or `-3,5 %`.
         language: ISO 639-1 code; a language without a convention of its own is read as English.
+        question: Its words may stand after the number as what is counted.
     """
     if len(text) > MAX_CHARS:
         return None
@@ -138,12 +116,12 @@ def read_numeral(text: str, language: str) -> Fraction | None:
     if (
         language in ("ja", "zh")
         and (found := _HAN_NUMERAL.fullmatch(text))
-        and _is_unit(found[3].strip(), language)
+        and is_unit(found[3].strip(), language, question)
     ):
         value = _han(found[2])
         return None if value is None else -value if found[1] == "-" else value
     match = _PARTS.fullmatch(text)
-    if match is None or not _is_unit(match[3], language):
+    if match is None or not is_unit(match[3], language, question):
         return None
     sign, digits, _ = match.groups()
     value = convention.read(digits)
@@ -167,17 +145,6 @@ def _plain(text: str) -> str:
     text = text.replace("{,}", ",").replace("{.}", ".").replace("，", ",").replace("．", ".")
     text = _SIGNS.sub("", _WRAPPING.sub(r" \1 ", _SPACES.sub(" ", text)))
     return " ".join(text.split()).rstrip(".。।")
-
-
-def _is_unit(text: str, language: str) -> bool:
-    words = text.lower().split()
-    if len(words) > MAX_UNIT_WORDS or text[:1] in _HAN_MULTIPLIERS or any(c.isdecimal() for c in text):
-        return False
-    multipliers = _MULTIPLIERS["en"] | _MULTIPLIERS.get(language, frozenset())
-    return not any(
-        word.rstrip(".") in multipliers or word.startswith(_BEGINNINGS) or not _UNIT.fullmatch(word)
-        for word in words
-    )
 
 
 _HAN_DIGITS = {**{c: n for n, c in enumerate("零一二三四五六七八九")}, "〇": 0, "两": 2}

@@ -114,6 +114,23 @@ def test_answers_may_be_written_in_several_ways(language):
             assert env.grade(task, answered(task, same)).verdict == "correct", same
 
 
+def test_what_is_counted_may_stand_after_the_number_and_nothing_else():
+    german = make(languages="de")
+    task = german.ask(
+        "Im Korb liegen zehn Äpfel oder mehr, nicht aber zwanzig. Wie viele sind es?",
+        {"value": "4", "language": "de"},
+    )
+    for answer in ("4 Äpfel", "4 Apfel", "4 Stück"):
+        assert german.grade(task, answered(task, answer)).verdict == "correct", answer
+    for answer in ("4 zehn", "4 oder", "4 nicht", "4 oder zehn", "4 zwanzig", "4 Birnen", "4 Mio."):
+        assert german.grade(task, answered(task, answer)).verdict == "wrong", answer
+    for language in MGSM_LANGUAGES:
+        env = make(languages=language)
+        task = env.task(index=0)
+        things = re.match(r"[^:：]*?([^:：。।. ]+) ?[:：]", prompt_text(task))[1]
+        assert env.grade(task, answered(task, f"{env.solve(task)} {things}")).verdict == "correct", language
+
+
 def test_separators_are_read_by_the_tasks_language():
     env = make()
     for language, written, verdict in (

@@ -28,6 +28,47 @@ READ = {
     "zh": {"一千零五": 1005, "两百": 200, "两万三千": 23000, "1.5亿": 150_000_000, "18 元": 18, "零": 0},
 }  # fmt: skip
 
+QUESTIONS = {
+    "de": "Auf dem Baum hängen 20 Äpfel. Wie viele sind das?",
+    "en": "She has 20 apples, at 30 cents a piece. How many are left?",
+    "es": "Compra manzanas. ¿Cuántas quedan?",
+    "fr": "Il reste des pommes. Combien ?",
+    "ru": "Яблоки: 20. Сколько их осталось?",
+    "sw": "Matofaa: 20. Ni mangapi?",
+    "bn": "আপেল: ২০। এখন মোট কত?",
+    "te": "ఆపిల్స్: 20. మొత్తం ఎన్ని?",
+    "th": "แอปเปิล: 20 ตอนนี้มีกี่ผล",
+    "ja": "りんご：20。今いくつ？",
+    "zh": "苹果：20。现在有多少？",
+}
+UNITS = {
+    "de": ["Apfel", "Äpfel", "km", "Stunden", "Euro"],
+    "en": ["apple", "apples left", "hours", "US dollars", "cm"],
+    "es": ["manzana", "euros", "días"],
+    "fr": ["pomme", "pommes", "ans"],
+    "ru": ["яблоко", "яблок", "лет", "руб."],
+    "sw": ["tofaa", "matofaa", "dola"],
+    "bn": ["টি", "টি আপেল", "টাকা"],
+    "te": ["ఆపిల్స్", "రూపాయలు"],
+    "th": ["ผล", "แอปเปิล", "บาท"],
+    "ja": ["個", "りんご", "円", "分"],
+    "zh": ["个", "个苹果", "苹果", "元"],
+}
+NO_UNITS = {  # multiply, negate, or name another number
+    "de": ["Mio.", "nicht", "zehn", "beziehungsweise zehn", "oder sechs", "Zehntel", "falsch", "Äpfel oder sechs"],
+    "en": ["bn", "k", "tenths", "hundredths", "negative", "vs six", "or six", "not", "wrong", "eleven", "score", "grand",
+           "apples not"],
+    "es": ["u ocho", "o seis", "mil", "no", "docenas de manzanas"],
+    "fr": ["ou six", "mille", "milliers", "pas", "douzaines de pommes"],
+    "ru": ["тыс.", "млн", "либо шесть", "или шесть", "не"],
+    "sw": ["au sita", "elfu", "si"],
+    "bn": ["বা ছয়", "হাজার", "না"],
+    "te": ["లేదా ఆరు", "వేలు", "కాదు"],
+    "th": ["หรือหก", "ล้าน", "ไม่ใช่"],
+    "ja": ["か六", "ダース", "個か六", "ではない", "万円か"],
+    "zh": ["或六", "不对", "个或六", "打", "not", "wrong", "eleven"],
+}  # fmt: skip
+
 REFUSED = {
     "de": ["5 Millionen", "1.23.456", "fünf", "1,2,3", "18 mal"],
     "en": ["", " ", "1,23", "3 + 4", "3/4", "18, 19", "18 19", "5 dozen", "2 hundred", "--5", "1e9", "1১", "18 or 19",
@@ -48,7 +89,28 @@ REFUSED = {
     ("language", "text", "value"), [(code, *case) for code, cases in READ.items() for case in cases.items()]
 )
 def test_numerals_are_read_as_the_language_writes_them(language, text, value):
-    assert read_numeral(text, language) == Fraction(value)
+    assert read_numeral(text, language, QUESTIONS[language]) == Fraction(value)
+
+
+@pytest.mark.parametrize("language", MGSM_LANGUAGES)
+def test_a_unit_is_known_or_stands_in_the_question(language):
+    for unit in UNITS[language]:
+        for space in (" ", ""):
+            assert read_numeral(f"5{space}{unit}", language, QUESTIONS[language]) == 5, unit
+    for words in NO_UNITS[language]:
+        for space in (" ", ""):
+            assert read_numeral(f"5{space}{words}", language, QUESTIONS[language]) is None, words
+            assert read_numeral(f"5{space}{words}", language) is None, words
+    # A question cannot make a unit of what is none.
+    question = f"{QUESTIONS[language]} 10, nicht or no или o mil 或 か হাজার లేదా au หรือ million Mio."
+    for words in ("or", "not", "million", "nicht" if language == "de" else "no", "5"):
+        assert read_numeral(f"5 {words}", language, question) is None
+
+
+def test_what_is_counted_has_to_stand_in_the_question():
+    assert read_numeral("18 apples", "en", "How many apples?") == 18
+    assert read_numeral("18 apples", "en", "How many pears?") is None
+    assert read_numeral("18 apples", "en", "apples " + "x " * 10**6) is None  # of a long question the end
 
 
 @pytest.mark.parametrize(("language", "text"), [(code, text) for code, all in REFUSED.items() for text in all])
