@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from r1env.conformance import episodes, tasks, verdicts
+from r1env.conformance import episodes, guesses, tasks, verdicts
 from r1env.conformance.finding import Finding, failed, guarded
 from r1env.env import ReasoningEnv
 from r1env.errors import ConfigError
@@ -24,7 +24,9 @@ __all__ = ["Finding", "check"]
 SEEDS = 40
 DEADLINE_S = 5.0
 _CHEATED_TASKS = 16
-"""Each of them gets some fifty responses that are not right."""
+"""Each of them gets some seventy responses that are not right."""
+_READ_CHARS = 10_000
+"""Longer ones are not looked through for secrets."""
 
 
 def check(
@@ -34,8 +36,9 @@ def check(
 
     Looked at are: the constructor, the tasks (reproducible, from their own generator, held out), the verdicts on
     right answers (accuracy 1, full reward) and on empty, cheating, slightly changed and hostile ones (accuracy 0,
-    within the deadline, never unscorable), Gymnasium's checker, `step` against `grade`, and that the right answer
-    stays secret.
+    within the deadline, never unscorable), guesses that need no understanding (a constant, a copy from the prompt) at
+    each level, Gymnasium's checker, `step` against `grade`, a wrong answer tried again and again, and that the right
+    answer stays secret. A constant that no gold answer and no list names is not found.
 
     Args:
         spec: The environment, or a registered id, or "module:id".
@@ -85,13 +88,20 @@ def _graded(
         responses = verdicts.unfit_responses(env, few, fuzz=5 * len(sample), seed=seed)
         graded = verdicts.grade_all(pool, responses)
         in_time = verdicts.in_time(pool, graded, len(responses))
+        guessed = guarded("guesses", lambda: guesses.blind(env, pool)) if in_time.ok else None
     findings += verdicts.never_correct(env, graded)
+    findings += [guessed] if guessed else []
     findings += [verdicts.in_bounds(env, graded), verdicts.always_scorable(graded), in_time]
     if not in_time.ok:
         why = "not played: the grader hangs, and nothing stops it outside of a pool"
         return [*findings, failed("episodes", why, "see deadline")]
-    wrong = [(one.answer.task, one.answer.text, one.grade) for one in graded if one.grade.verdict != "correct"]
+    wrong = [
+        (one.answer.task, one.answer.text, one.grade)
+        for one in graded
+        if one.grade.verdict != "correct" and len(one.answer.text) <= _READ_CHARS
+    ]
     findings.append(guarded("gymnasium", lambda: episodes.accepted_by_gymnasium(spec)))
     findings.append(guarded("step", lambda: episodes.one_path(env, len(few))))
+    findings.append(guarded("repeats", lambda: episodes.steadfast(env, wrong)))
     findings.append(guarded("secrets", lambda: episodes.secret(env, len(sample), wrong)))
     return findings

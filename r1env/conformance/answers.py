@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -129,7 +130,7 @@ def cheats(task: Task, right: str | None, others: Sequence[str], preset: str) ->
         everything = [*others[:6], right]
         orders = (everything, everything[::-1])
         texts["all answers at once"] = [s.join(order) for s in (", ", " or ", "\n") for order in orders]
-        texts["one of two"] = [f"{right} or {others[0]}", f"{others[0]}, or perhaps {right}"]
+        texts["one of two"] = [f"{others[0]}, or perhaps {right}", *_hedges(right, others[0])]
         far = " and so on, step by step, until quite another thing comes out, namely "
         texts["several boxes"] = [
             f"\\boxed{{{right}}}{far}\\boxed{{{others[0]}}}",
@@ -142,6 +143,24 @@ def cheats(task: Task, right: str | None, others: Sequence[str], preset: str) ->
                 yield Answer(
                     family="cheat", kind=kind, task=task, text=respond("I know this one.", text, preset)
                 )
+
+
+_SEPARATORS = (" or ", "/", " / ", ";", "|", " | ", "&", " and ", "\t", "~", " vs ", " = ")
+
+
+def _hedges(right: str, other: str) -> Iterator[str]:
+    """Both answers with something between them, but where that is a calculation with the right result."""
+    for number, separator in enumerate(_SEPARATORS):
+        one, two = (right, other) if number % 2 else (other, right)
+        if not ("/" in separator and _is_quotient(one, two, right)):
+            yield f"{one}{separator}{two}"
+
+
+def _is_quotient(one: str, two: str, right: str) -> bool:
+    try:
+        return Fraction(one.strip()) / Fraction(two.strip()) == Fraction(right.strip())
+    except (ValueError, ZeroDivisionError):
+        return False
 
 
 def near_misses(task: Task, right: str, others: Sequence[str], reasoning: str, preset: str) -> Iterator[Answer]:
@@ -255,6 +274,47 @@ def _next_last_digit(answer: str) -> str | None:
     return None if at is None else answer[:at] + _higher(answer[at]) + answer[at + 1 :]
 
 
+def _run(answer: str) -> re.Match[str] | None:
+    """The longest word or number, where a part of it cannot mean the same: of two digits, or of four characters."""
+    runs = [run for run in re.finditer(r"[^\W_]+", answer) if len(run[0]) >= (2 if run[0].isdecimal() else 4)]
+    return max(runs, key=lambda run: len(run[0]), default=None)
+
+
+def _part(answer: str, start: Callable[[int], int], stop: Callable[[int], int]) -> str | None:
+    run = _run(answer)
+    if run is None:
+        return None
+    part = run[0][start(len(run[0])) : stop(len(run[0]))]
+    return None if part.lstrip("0") == run[0].lstrip("0") else part
+
+
+def _cut_short(answer: str) -> str | None:
+    run = _run(answer)
+    return None if run is None else answer[: run.end() - 1] + answer[run.end() :]
+
+
+def _reordered(answer: str) -> str | None:
+    """Its longest word or number backwards."""
+    run = _run(answer)
+    return None if run is None else answer[: run.start()] + run[0][::-1] + answer[run.end() :]
+
+
+def _one_changed(answer: str) -> str | None:
+    """The character in the middle of its longest word or number becomes the next one."""
+    run = _run(answer)
+    if run is None:
+        return None
+    at = run.start() + len(run[0]) // 2
+    old = answer[at]
+    new = _higher(old) if old.isdecimal() else chr(ord(old) + 1) if old not in "zZ" else chr(ord(old) - 25)
+    return answer[:at] + new + answer[at + 1 :]
+
+
+def _congruent(answer: str, modulus: int) -> str | None:
+    text = answer.strip()
+    return str(int(text) + modulus) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
+
+
 MUTATIONS: Mapping[str, Callable[[str], str | None]] = {
     "digits one higher": _next_digits,
     "the last digit one higher": _next_last_digit,
@@ -262,6 +322,15 @@ MUTATIONS: Mapping[str, Callable[[str], str | None]] = {
     "letters swapped": _swapped_letters,
     "a word dropped": _dropped_word,
     "negated": _negated,
+    "its first half": lambda answer: _part(answer, lambda n: 0, lambda n: n // 2),
+    "its last half": lambda answer: _part(answer, lambda n: (n + 1) // 2, lambda n: n),
+    "its last character": lambda answer: _part(answer, lambda n: n - 1, lambda n: n),
+    "cut short": _cut_short,
+    "backwards": _reordered,
+    "one character changed": _one_changed,
+    # Divisible by 2 to 12, so the same modulo each of these; and the same in 32 bits.
+    "a congruent number": lambda answer: _congruent(answer, 27_720),
+    "the same in 32 bits": lambda answer: _congruent(answer, 2**32),
 }
 
 

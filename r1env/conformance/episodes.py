@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from r1env.types import Grade, Task
 
 _SAME = ("verdict", "extracted", "detail", "grader_version")
 _LEAK_SHARE = 0.25
+_REPEATS = 400
+_REPEAT_S = 0.5
 
 
 def accepted_by_gymnasium(spec: EnvSpec) -> Finding:
@@ -60,6 +63,26 @@ def one_path(env: ReasoningEnv, count: int) -> Finding:
                     )
                     return failed("step", detail, advice)
     return passed("step", f"step and grade agree on {responses} responses")
+
+
+def steadfast(env: ReasoningEnv, wrong: Sequence[tuple[Task, str, Grade]]) -> Finding:
+    """Whether a wrong answer stays wrong however often it is tried, and after the right one."""
+    checked = [one for one in wrong if one[2].verdict == "wrong"]
+    if not checked:
+        return passed("repeats", "not measured without a wrong answer")
+    stop = time.perf_counter() + _REPEAT_S
+    tries = 0
+    task, response, first = min(checked, key=lambda one: len(one[1]))
+    oracle = env.oracle(task)
+    for tries in range(1, _REPEATS + 1):
+        if oracle is not None and tries == _REPEATS // 2:
+            env.grade(task, oracle)
+        if (now := env.grade(task, response).verdict) != first.verdict:
+            detail = f"{response!r} was {first.verdict} and after {tries} tries is {now}"
+            return failed("repeats", detail, "keep no state between grades")
+        if time.perf_counter() > stop:
+            break
+    return passed("repeats", f"a wrong answer stays wrong in {tries} tries")
 
 
 def secret(env: ReasoningEnv, count: int, wrong: Sequence[tuple[Task, str, Grade]]) -> Finding:
@@ -114,4 +137,4 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _holds(value: Any, golds: frozenset[str]) -> bool:
     text = value if isinstance(value, str) else repr(value)
-    return any(re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", text) for gold in golds)
+    return any(gold in text and re.search(rf"(?<!\w){re.escape(gold)}(?!\w)", text) for gold in golds)

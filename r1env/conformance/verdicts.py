@@ -23,13 +23,16 @@ from r1env.types import VERDICTS, Grade, Task
 SLACK_S = 0.5
 """What a grade may take beyond its deadline: the pool has to notice and to kill."""
 
-_CHUNK = 4
+_CHUNK = 16
+_LONG_CHUNK = 4
+_LONG_CHARS = 10_000
 _MAX_LATE = 2
 _NEAR_MISS_SHARE = 0.25
 _NOISE_SHARE = 0.05
 """Random characters hit an answer of one letter or digit now and then."""
 _MOST_SHARE = 0.5
 _OTHERS_A_TASK = 4
+_FEWEST_TO_TELL = 8
 _NAMES: Mapping[Family, str] = {
     "empty": "empty answers",
     "cheat": "cheats",
@@ -80,11 +83,12 @@ def grade_all(pool: GradingPool, responses: Iterable[Answer]) -> list[Graded]:
     """Grades responses in order; stops early once several were stopped by the deadline."""
     waiting = list(responses)
     done: list[Graded] = []
-    # A few at a time: should all of them hang, the check still ends soon.
-    for start in range(0, len(waiting), _CHUNK):
-        if pool.stats.wall_deadline_hits >= _MAX_LATE:
-            break
-        chunk = waiting[start : start + _CHUNK]
+    # A few at a time, fewer of the long ones: should all of them hang, the check still ends soon.
+    start = 0
+    while start < len(waiting) and pool.stats.wall_deadline_hits < _MAX_LATE:
+        size = _LONG_CHUNK if len(waiting[start].text) > _LONG_CHARS else _CHUNK
+        chunk = waiting[start : start + size]
+        start += size
         grades = pool.grade([(response.task, response.text) for response in chunk])
         done += [Graded(answer=answer, grade=grade) for answer, grade in zip(chunk, grades, strict=True)]
     return done
@@ -134,7 +138,19 @@ def never_correct(env: ReasoningEnv, graded: Sequence[Graded]) -> list[Finding]:
     shares = _shares(graded)
     right, total, _ = shares.get(OTHERS, (0, 0, ""))
     chance = right / max(1, total)
-    return [_of_family(family, shares, graded, chance, env.many_answers) for family in _NAMES]
+    many = env.many_answers and not _searched(env, graded)
+    found = [_of_family(family, shares, graded, chance, many) for family in _NAMES]
+    if env.many_answers and not many:
+        claim = "; many_answers is set, but only texts that hold the answer of solve() were graded correct"
+        found = [one if one.ok else dataclasses.replace(one, detail=one.detail + claim) for one in found]
+    return found
+
+
+def _searched(env: ReasoningEnv, graded: Sequence[Graded]) -> bool:
+    """Whether every text that was graded correct holds the one right answer that is known."""
+    correct = [one.answer for one in graded if one.grade.verdict == "correct"]
+    golds = {one.task.id: env.solve(one.task) for one in correct}
+    return len(correct) >= _FEWEST_TO_TELL and all((golds[one.task.id] or "\0") in one.text for one in correct)
 
 
 def _of_family(

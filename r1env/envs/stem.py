@@ -66,7 +66,7 @@ def shown(value: Number) -> str:
 
 def _decimals(value: Fraction) -> int | None:
     """How many decimals a value needs, up to six; None for more."""
-    return next((digits for digits in range(7) if (value * 10**digits).denominator == 1), None)
+    return next((digits for digits in range(7) if 10**digits % value.denominator == 0), None)
 
 
 def _by_unit(forms: Mapping[str, Sequence[Form]]) -> tuple[Topic, ...]:
