@@ -30,9 +30,9 @@ Guess = Callable[[str], "str | None"]
 
 def blind(env: ReasoningEnv, pool: GradingPool) -> Finding:
     """Whether some guess is right in all tasks that are looked at of a level, a dozen."""
-    levels = env.levels or (None,)
     count = sum(_ROUNDS)
     size = env.num_tasks()
+    levels = env.levels if env.levels and size is None else (None,)
     if size is not None and size < count:
         return passed("guesses", f"not measured with {size} tasks")
     tried = 0

@@ -30,7 +30,7 @@ class GeneralEnv(ReasoningEnv):
 
     ## Description
     With `source="generated"` an instruction names a topic and, by level, `one`, `two` or `three` constraints that do
-    not contradict each other. Otherwise `source` is a dataset in IFEval's format (`google/IFEval` on the hub): a
+    not contradict each other; a form that one text could have in all tasks comes with a word to be used. Otherwise `source` is a dataset in IFEval's format (`google/IFEval` on the hub): a
     file, a directory with `train` and `test` files, or a hub name. All 25 instructions of IFEval (arXiv 2311.07911)
     are checked, strictly (`r1env.grading.constraints`).
 

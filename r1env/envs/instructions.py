@@ -20,7 +20,7 @@ Constraint: TypeAlias = "Sequence[Any]"
 """`[id, arguments]` of one instruction, as JSON holds it."""
 
 NAMES: tuple[str, ...] = ("one", "two", "three")
-"""Levels, the default first: how many constraints a task has."""
+"""Levels, the default first: how many constraints a task has, not counting a word that has to be used."""
 
 TOPICS = (
     "rain", "snow", "wind", "sun", "moon", "stars", "sea", "river", "lake", "island", "forest", "garden", "tree",
@@ -46,6 +46,8 @@ _IDLE = (
     "x " * 50,
     "Sure! Here it is.",
     "***",
+    # Most forms at once.
+    '"<<sun>>\n- sun\n- sun\n[a] [b] [c] [d]\n*hi* *ho* *ha* *he*\nqqqqqqqq jjjjjjjj vvvvvvvv zzzzzzzz\nP.S. sun sun sun sun"',
 )
 
 
@@ -72,6 +74,8 @@ def generate(rng: np.random.Generator, level: str) -> Instruction:
     while True:
         topic, other = (TOPICS[i] for i in rng.choice(len(TOPICS), size=2, replace=False))
         drawn = [_DEMANDS[int(rng.integers(len(_DEMANDS)))](rng, topic, other)]
+        if drawn[0][1][0] in _UNTIED:
+            drawn.append((f'Say "{other}".', ["keywords:existence", {"keywords": [other]}]))
         for place in rng.choice(len(_LIMITS), size=extras, replace=False):
             drawn.append(_LIMITS[place](rng, topic, other))
         constraints: list[Constraint] = [constraint for _, constraint in drawn]
@@ -172,6 +176,17 @@ def _repeat(rng: np.random.Generator, topic: str, other: str) -> Drawn:
 _DEMANDS: tuple[Draw, ...] = (
     _say, _end, _quote, _bullets, _title, _placeholders, _highlight, _letters, _nth_paragraph, _repeat
 )  # fmt: skip
+
+
+# One text could meet these in all tasks; a word from the task comes with them.
+_UNTIED = (
+    "startend:quotation",
+    "detectable_format:title",
+    "detectable_format:number_bullet_lists",
+    "detectable_content:number_placeholders",
+    "detectable_format:number_highlighted_sections",
+    "keywords:letter_frequency",
+)
 
 
 # What narrows it further.

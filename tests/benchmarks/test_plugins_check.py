@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 OURS = [id for id in r1env.registered_ids() if id.startswith("r1env/")]
 CHECKS = (
     "make", "tasks", "seeds", "randomness", "variety", "splits", "oracle", "latency", "empty answers", "cheats",
-    "near misses", "noise", "reward", "unscorable", "deadline", "gymnasium", "step", "secrets",
+    "near misses", "noise", "guesses", "reward", "unscorable", "deadline", "gymnasium", "step", "repeats", "secrets",
 )  # fmt: skip
 
 
@@ -55,6 +55,18 @@ def test_an_environment_without_answers_says_so():
         ("Yes", "near misses", "another task's answer"),
         ("Near", "near misses", "another task's answer"),
         ("OffByOne", "near misses", "the last digit one higher"),
+        ("Piece", "near misses", "its first half"),
+        ("Either", "cheats", "one of two"),
+        ("Semicolon", "cheats", "one of two"),
+        ("Bar", "cheats", "one of two"),
+        ("Claiming", "cheats", "many_answers is set, but only"),
+        ("Anagram", "near misses", "backwards"),
+        ("Modulo", "near misses", "a congruent number"),
+        ("Typo", "near misses", "one character changed"),
+        ("Bag", "guesses", "the prompt's last 4 words"),
+        ("Backdoor", "guesses", "always '42': right in all 12 tasks looked at of level hard"),
+        ("Patient", "repeats", "tries is correct"),
+        ("Answered", "guesses", "the prompt's largest number"),
         ("Constant", "variety", "'yes', is that of"),
         ("WholeText", "empty answers", "only in the reasoning"),
         ("GlobalRandom", "randomness", "global random seed"),

@@ -6,6 +6,7 @@ What it makes of whole environments is in tests/benchmarks/test_plugins_check.py
 from __future__ import annotations
 
 import random
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import r1env
 from r1env import conformance, prompts
-from r1env.conformance import answers, tasks, verdicts
+from r1env.conformance import answers, guesses, tasks, verdicts
 from r1env.conformance.answers import MUTATIONS, OTHERS
 
 
@@ -43,6 +44,23 @@ from r1env.conformance.answers import MUTATIONS, OTHERS
         ("a word dropped", "5 apples", "apples"),
         ("a word dropped", "word", None),
         ("negated", "even", "not even"),
+        ("its first half", "1234", "12"),
+        ("its first half", "x = 1234", "12"),
+        ("its first half", "yes", None),
+        ("its first half", "7", None),
+        ("its last half", "1234", "34"),
+        ("its last half", "0040", None),
+        ("its last character", "Ann knows", "s"),
+        ("cut short", "Ann knows it", "Ann know it"),
+        ("cut short", "no", None),
+        ("backwards", "x = 123", "x = 321"),
+        ("backwards", "121", "121"),
+        ("one character changed", "abcdefgh", "abcdffgh"),
+        ("one character changed", "129", "139"),
+        ("one character changed", "zzzz", "zzaz"),
+        ("a congruent number", "-5", "27715"),
+        ("a congruent number", "1/2", None),
+        ("the same in 32 bits", "5", "4294967301"),
     ],
 )
 def test_changes_to_a_right_answer(kind, answer, changed):
@@ -62,6 +80,31 @@ def test_changes_are_total_on_any_text(answer):
     for change in MUTATIONS.values():
         changed = change(answer)
         assert changed is None or isinstance(changed, str)
+
+
+@given(st.integers(-100, 100), st.integers(-100, 100).filter(bool))
+def test_a_hedge_is_no_calculation_of_the_right_answer(right, other):
+    for hedge in answers._hedges(str(right), str(other)):
+        if re.fullmatch(r"-?\d+ ?/ ?-?\d+", hedge) and not hedge.endswith("/0"):
+            above, below = map(int, hedge.split("/"))
+            assert below == 0 or Fraction(above, below) != right
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "text"),
+    [
+        ("12 + 5 = ?", "the prompt's longest calculation", "12 + 5"),
+        ("12 + 5 = ?", "number 1 of the prompt", "5"),
+        ("12 + 5 = ?", "number -2 of the prompt", "12"),
+        ("12 + 5 = ?", "number 2 of the prompt", None),
+        ("Sort b a.", "the prompt's last 2 words", "b a"),
+        ("Which is more: 3 or 12?", "what follows the prompt's last colon", "3 or 12"),
+        ("Which is more: 3 or 12?", "the prompt's largest number", "12"),
+        ("", "the prompt's first 1 words", None),
+    ],
+)
+def test_copies_from_a_prompt(prompt, name, text):
+    assert guesses._copies()[name](prompt) == text
 
 
 def test_answers_that_differ_only_in_spaces_and_case_are_the_same():

@@ -38,12 +38,26 @@ def test_generated_tasks_have_an_answer_that_idle_text_is_not(level, preset):
     env = make(level=level, reward={"preset": preset, "weights": {"constraints": 0.5}})
     for index in range(300):
         task = env.task(index=index)
-        assert len(task.answer) == instructions.NAMES.index(level) + 1
+        tied = task.answer[0][0] not in instructions._UNTIED
+        assert len(task.answer) == instructions.NAMES.index(level) + (1 if tied else 2)
         grade = env.grade(task, env.oracle(task))
         assert (grade.verdict, grade.reward) == ("correct", 2.5)
         assert grade.extracted == env.solve(task)
         for cheat in ("", " ", task.messages[0]["content"], *CHEATS):
             assert env.grade(task, say(cheat, preset)).verdict in ("wrong", "no_answer"), (cheat, task)
+
+
+@pytest.mark.parametrize("level", instructions.NAMES)
+def test_no_text_of_all_forms_is_right_for_many_tasks(level):
+    env = make(level=level)
+    tasks = [env.task(index=index) for index in range(300)]
+    forms = '"<<sun>>\n{mark} sun\n{mark} sun\n[a] [b] [c] [d] [e]\n*hi* *ho* *ha* *he*\nqqqqqqqq jjjjjjjj\nP.S. {end}sun sun sun"'
+    for mark in "*-":
+        for end in ("", "My answer is yes. ", "SUN SEA MOON "):
+            text = forms.format(mark=mark, end=end)
+            for shown in (text, text.upper(), text.lower(), text[1:-1]):
+                right = sum(env.grade(task, say(shown)).verdict == "correct" for task in tasks)
+                assert right <= 0.08 * len(tasks), (shown, right)
 
 
 def test_the_easiest_level_is_short():
@@ -52,8 +66,8 @@ def test_the_easiest_level_is_short():
     for index in range(300):
         task = env.task(index=index)
         sizes.append(len(task.messages[0]["content"]))
-        assert sizes[-1] <= 65 and len(env.reason(task)) <= 40 and len(env.solve(task)) <= 60
-    assert sum(sizes) / len(sizes) <= 55
+        assert sizes[-1] <= 75 and len(env.reason(task)) <= 55 and len(env.solve(task)) <= 60
+    assert sum(sizes) / len(sizes) <= 60
 
 
 def test_levels_hold_many_tasks_and_most_instructions():
@@ -85,10 +99,10 @@ def test_a_text_with_its_feature_destroyed_is_wrong():
     seen = set()
     for index in range(300):
         task = env.task(index=index)
-        ((id, arguments),) = task.answer
+        (id, arguments), *rest = task.answer
         broken = DESTROY[id](env.solve(task), arguments)
         grade = env.grade(task, say(broken))
-        assert grade.verdict == "wrong" and grade.parts["constraints"] == 0.0, (task, broken)
+        assert grade.verdict == "wrong" and grade.parts["constraints"] <= len(rest) / 2, (task, broken)
         seen.add(id)
     assert seen == set(DESTROY)
 

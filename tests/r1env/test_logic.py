@@ -331,7 +331,7 @@ SIXTEEN = {"numbers": [3, 5, 2], "target": 16, "use_all": True, "solution": "(3 
         ("-(-3 - 5) * 2", True),
         ("(3 + 5) * 2 = 17", False),
         ("(3 + 5) * 2 = 16 = 16", False),
-        ("16 = (3 + 5) * 2", False),
+        ("16 = (3 + 5) * 2", True),
         ("16", False),
         ("3 + 5 * 2", False),
         ("(3 + 5) * 2 + 2 - 2", False),
@@ -355,6 +355,22 @@ SIXTEEN = {"numbers": [3, 5, 2], "target": 16, "use_all": True, "solution": "(3 
 )
 def test_countdown_expressions(answer, right):
     assert countdown.score(SIXTEEN, answer)[0] == right
+
+
+def test_countdown_takes_the_target_before_or_after_the_expression():
+    puzzle = {"numbers": [10, 8, 6, 10], "target": 22, "use_all": True, "solution": "10 + 8 - 6 + 10"}
+    for answer in ("10 + 8 - 6 + 10 = 22", "22 = 10 + 8 - 6 + 10", "22=10+8-6+10", "10 + 8 - 6 + 10"):
+        assert countdown.score(puzzle, answer)[0], answer
+    for answer in (
+        "21 = 10 + 8 - 6 + 10",
+        "22 = 10 + 8 + 6 + 10",
+        "22",
+        "22 = 22",
+        "22 =",
+        "= 22",
+        "22 = 22 = 10 + 8 - 6 + 10",
+    ):
+        assert not countdown.score(puzzle, answer)[0], answer
 
 
 def test_countdown_counts_in_exact_fractions():

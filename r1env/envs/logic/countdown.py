@@ -103,12 +103,14 @@ def working(puzzle: Mapping[str, Any]) -> str:
 def score(puzzle: Mapping[str, Any], answer: str) -> tuple[bool, str]:
     """Whether the answer is an expression over the numbers that is worth the target.
 
-    `… = 24` after it is read too, and must be true. Exact fractions; nothing is executed.
+    `… = 24` after it or `24 = …` before it is read too, and must be true. Exact fractions; nothing is executed.
     """
     if len(answer) > MAX_CHARS:
         return False, "the answer is too long for an expression"
     expression, equals, claimed = answer.partition("=")
     try:
+        if equals and _tokens(expression) == [str(puzzle["target"])]:
+            expression, claimed = claimed, expression
         used = Counter(int(token) for token in _tokens(expression) if token.isdigit())
         given = Counter(puzzle["numbers"])
         if (used != given) if puzzle["use_all"] else not (used <= given):

@@ -81,6 +81,7 @@ class LogicEnv(ReasoningEnv):
         MissingDependency: `source="reasoning_gym"` without that package.
     """
 
+    grader_version: ClassVar[str] = "2"
     levels: ClassVar[tuple[str, ...]] = (
         "knights_2", "knights_3", "knights_5", "countdown_3", "countdown_4", "countdown_6", "sudoku_4", "sudoku_9",
         "sat_4", "sat_8", "sat_or_unsat_6", "zebra_3", "zebra_4", "zebra_5",
