@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.rollout import encode, play
+from agents.rollout import by_turn, encode, is_cut, length, play
 from model import mtp
 from model.engine import Engine, SamplingParams
 from model.packed import Packed
@@ -93,6 +93,7 @@ def draft_acceptance(evaluator: Evaluator, policy: Any, tasks: Sequence[Task]) -
 def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     """`{pass_at_1, pass_at_1_ci95, pass_at_k, k, format, mean_tokens, n, …}` of rollouts [n][k].
 
+    Of several turns the last grade counts, and how the turns went is told beside it (`agents.rollout.by_turn`).
     pass@1 is the mean over k samples, its interval a bootstrap over tasks (samples of one task are not
     independent). Unscorable samples are left out and counted.
     """
@@ -110,11 +111,12 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         else None,
         "k": k,
         "format": float(np.mean(formats)) if formats else None,
-        "mean_tokens": float(np.mean([len(r.completion.token_ids) for r in flat])),
-        "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
+        "mean_tokens": float(np.mean([length(r) for r in flat])),
+        "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
         "n": len(rollouts),
         "pass_by_task": {
             g[0].task.id: float(np.mean(s)) if s else None for g, s in zip(rollouts, scored, strict=True)
         },
+        **by_turn(flat),
     }

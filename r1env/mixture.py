@@ -46,7 +46,7 @@ class MixtureEnv(ReasoningEnv):
     Those of the member. A weight for a part that only some members measure counts for those.
 
     ## Episode end
-    After one response.
+    As the member has it.
 
     ## Arguments
     Those of `ReasoningEnv`, and (`level` is refused: levels are the parts' own arguments):
@@ -182,6 +182,10 @@ class MixtureEnv(ReasoningEnv):
     def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
         """The member's."""
         return self.member_of(task).measure(task, parsed)
+
+    def follow_up(self, task: Task, transcript: Transcript, grade: Grade) -> str | None:
+        """The member's."""
+        return self.member_of(task).follow_up(task, transcript, grade)
 
     def solve(self, task: Task) -> str | None:
         """The member's."""

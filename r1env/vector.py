@@ -24,11 +24,12 @@ Step: TypeAlias = (
 
 
 class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
-    """Copies of a single-turn environment; one `step` grades the responses of all, in killable workers.
+    """Copies of an environment; one `step` grades the responses of all, in killable workers.
 
     What it returns is what Gymnasium's `SyncVectorEnv` returns for the same seeds, but that a grade which
     hangs costs its deadline and no more. Nothing resets by itself (`AutoresetMode.DISABLED`): after a step
-    every episode has ended, and `reset` starts the next ones; to step an ended one is an error.
+    every episode of a single-turn environment has ended, and `reset` starts the next ones; to step an ended one
+    is an error, so that of several turns those that have ended are to be reset by mask.
 
     ## Observation space
     A `gymnasium.spaces.Tuple` of the environment's own, one text a copy.
@@ -46,7 +47,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         deadline_s: Seconds for one grade (`GradingPool`).
 
     Raises:
-        ConfigError: no copies, or an environment whose episodes take several turns.
+        ConfigError: no copies, or an environment with a `step` of its own.
         GraderError: a worker could not start.
     """
 
@@ -61,8 +62,8 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         first = self.envs[0]
         if type(first).step is not ReasoningEnv.step:
             raise ConfigError(
-                f"{first.id} has a step of its own, for several turns; only single-turn environments can be "
-                "vectorised here: use gymnasium.vector.SyncVectorEnv"
+                f"{first.id} has a step of its own, which workers cannot take; let it define follow_up for "
+                "several turns, or use gymnasium.vector.SyncVectorEnv"
             )
         self.num_envs = num_envs
         self.spec = first.spec
@@ -101,7 +102,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         return tuple(self._observations), infos
 
     def step(self, actions: Sequence[str]) -> Step:
-        """Grades one response a copy; every episode ends.
+        """Grades one response a copy.
 
         Raises:
             EnvError: not one text for each copy, or copies whose episode has ended or never began.
@@ -116,14 +117,14 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
             raise EnvError(
                 f"environments {over} have no episode under way; reset them first (options reset_mask)"
             )
-        items = [(env.open_task(), text) for env, text in zip(self.envs, texts, strict=True)]
+        items = [(env.open_task(), env.transcript(text)) for env, text in zip(self.envs, texts, strict=True)]
         grades = self.pool.grade(items)
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         terminations, truncations = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
         infos: dict[str, Any] = {}
         for index, (env, text, grade) in enumerate(zip(self.envs, texts, grades, strict=True)):
             self._observations[index], rewards[index], terminations[index], truncations[index], info = (
-                env.finish(text, grade)
+                env.advance(text, grade)
             )
             infos = self._add_info(infos, info, index)
         return tuple(self._observations), rewards, terminations, truncations, infos
@@ -170,7 +171,7 @@ def make_vec(
 
     Raises:
         EnvError: an unknown id.
-        ConfigError: an argument that the environment does not take, no copies, or several turns.
+        ConfigError: an argument that the environment does not take, no copies, or a `step` of its own.
         GraderError: a worker could not start.
     """
     return VectorEnv(EnvSpec(id, kwargs), num_envs, workers=workers, deadline_s=deadline_s)
