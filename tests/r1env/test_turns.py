@@ -64,7 +64,9 @@ def test_what_cannot_be_graded_ends_the_episode(env):
     assert env.step(tagged("give up"))[:3] == ("", 0.0, True)
 
 
-ANSWERS = st.lists(st.one_of(st.integers(1, 8), st.text(max_size=6), st.just("give up")), min_size=3, max_size=3)
+ANSWERS = st.lists(
+    st.one_of(st.integers(1, 8), st.text(max_size=6), st.just("give up")), min_size=3, max_size=3
+)
 
 
 @settings(max_examples=60)
