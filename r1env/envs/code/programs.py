@@ -17,7 +17,7 @@ CALLS = 6
 """Calls that test a function. A wrong function that returns what is right on all of them is hard to write by chance."""
 
 _SYMBOLS = {"plus": "+", "minus": "-", "times": "*"}
-_LETTERS = "aeiourstln"
+_LETTERS = "aeost"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _list(rng: np.random.Generator, number: int) -> tuple[list[int]]:
 
 
 def _string(rng: np.random.Generator, number: int) -> tuple[str]:
-    size = int(rng.integers(5, 9))
+    size = int(rng.integers(6, 11))
     return ("".join(_LETTERS[i] for i in rng.integers(len(_LETTERS), size=size)),)
 
 
@@ -154,7 +154,7 @@ def _chain(steps: int) -> Callable[[np.random.Generator], Program]:
     return draw
 
 
-def _branch(rng: np.random.Generator) -> Program:  # 150,000
+def _branch(rng: np.random.Generator) -> Program:  # 30,000
     subject = _pick(rng, "ab")
     other = "b" if subject == "a" else "a"
     said, condition = (
@@ -183,7 +183,7 @@ def _filter(rng: np.random.Generator, name: str) -> tuple[str, str]:
     )[int(rng.integers(5))]
 
 
-def _lists(rng: np.random.Generator) -> Program:  # 4,000
+def _lists(rng: np.random.Generator) -> Program:  # 1,500
     wanted, condition = _filter(rng, "v")
     words, part = _operation(rng, Part("v"), ()) if rng.random() < 0.7 else ("", Part("v"))
     finals = [("the sum", "sum({})"), ("how many", "len({})"), ("sorted", "sorted({})"), ("", "{}")]
@@ -214,7 +214,7 @@ def _string_step(rng: np.random.Generator, part: Part) -> tuple[str, Part]:
     )[int(rng.integers(7))]
 
 
-def _strings(rng: np.random.Generator) -> Program:  # 11,000
+def _strings(rng: np.random.Generator) -> Program:  # 1,200
     first, part = _string_step(rng, Part("s"))
     while True:
         second, whole = _string_step(rng, part)
@@ -222,7 +222,7 @@ def _strings(rng: np.random.Generator) -> Program:  # 11,000
             return Program(f"f(s): {first}, then {second}", "s", (part.text, whole.text))
 
 
-def _series(rng: np.random.Generator) -> Program:  # 1,600
+def _series(rng: np.random.Generator) -> Program:  # 1,800
     wanted, condition = _filter(rng, "i")
     squared = rng.random() < 0.3
     words, part = _operation(rng, Part("i*i", 2) if squared else Part("i"), ())
@@ -230,7 +230,7 @@ def _series(rng: np.random.Generator) -> Program:  # 1,600
     base = "i squared" if squared else "i"
     total = rng.random() < 0.7
     limits = f"i up to n{f', those {wanted}' if wanted else ''}"
-    said = f"f(n): {'the sum' if total else 'the list'} of {base} {words} for {limits}"
+    said = f"f(n): {'sum' if total else 'list'} of {base} {words} for {limits}"
     return Program(said, "n", (part.text, f"sum({part.text} {span})" if total else f"[{part.text} {span}]"))
 
 
