@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.rollout import by_turn, encode, is_cut, length, play
+from agents.rollout import by_turn, encode, is_cut, length, mean_parts, play
 from model import mtp
 from model.engine import Engine, SamplingParams
 from model.packed import Packed
@@ -102,7 +102,7 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     means = [float(np.mean(s)) for s in scored if s]
     interval = stats.mean_ci95(means) if means else None
     k_scored = min((len(s) for s in scored if s), default=0)
-    formats = [r.grade.parts["format"] for r in flat if "format" in r.grade.parts]
+    parts = mean_parts(flat)
     return {
         "pass_at_1": interval.mean if interval else None,
         "pass_at_1_ci95": [interval.low, interval.high] if interval else None,
@@ -110,11 +110,12 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         if means
         else None,
         "k": k,
-        "format": float(np.mean(formats)) if formats else None,
+        "format": parts.get("format"),
         "mean_tokens": float(np.mean([length(r) for r in flat])),
         "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
         "n": len(rollouts),
+        "parts": parts,
         "pass_by_task": {
             g[0].task.id: float(np.mean(s)) if s else None for g, s in zip(rollouts, scored, strict=True)
         },

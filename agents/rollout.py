@@ -197,6 +197,13 @@ def is_cut(rollout: Rollout) -> bool:
     return any(completion.finish_reason == "length" for completion in all_completions(rollout))
 
 
+def mean_parts(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Mean of each reward part over the scorable rollouts that have it: in a mixture not every task has every part."""
+    found = [r.grade.parts for r in rollouts if r.grade.verdict != "unscorable"]
+    names = sorted({name for parts in found for name in parts})
+    return {name: float(np.mean([parts[name] for parts in found if name in parts])) for name in names}
+
+
 def by_turn(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     """How rollouts of several turns went; nothing where all had one.
 
@@ -220,14 +227,12 @@ def summary(rollouts: Sequence[Sequence[Rollout]]) -> dict[str, Any]:
     """Means over the rollouts of a step, for metrics.jsonl. Rewards and parts are over scorable ones."""
     flat = [r for group in rollouts for r in group]
     scorable = [r for r in flat if r.grade.verdict != "unscorable"]
-    names = sorted({name for r in scorable for name in r.grade.parts})
     rewards = [r.grade.reward for r in scorable]
     lengths = [length(r) for r in flat]
     return {
         "reward": float(np.mean(rewards)) if rewards else None,
         "reward_std": float(np.std(rewards)) if rewards else None,
-        # In a mixture not every task has every part.
-        "parts": {n: float(np.mean([r.grade.parts[n] for r in scorable if n in r.grade.parts])) for n in names},
+        "parts": mean_parts(flat),
         "length": float(np.mean(lengths)),
         "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - len(scorable),

@@ -13,21 +13,10 @@ from r1env.env import SPLITS
 from r1env.envs.code import env as code_env
 from r1env.envs.code import programs
 from r1env.envs.code.env import told
-from r1env.errors import SandboxError
 from r1env.judge import STATUSES, CallTests, Case, CodeVerdict, to_json
 from r1env.registry import EnvSpec
-from r1env.sandbox import open_sandbox
 
 RIGHT = "def f(a,b): return a+b"
-
-
-@pytest.fixture(scope="session")
-def sandbox():
-    """Skips where there is none."""
-    try:
-        open_sandbox().close()
-    except SandboxError as error:
-        pytest.skip(f"no sandbox here: {error}")
 
 
 def tagged(code: str) -> str:
