@@ -57,15 +57,12 @@ class EnvConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     max_new_tokens: int | None = None
     """What an answer needs in bytes; taken where `agent.max_new_tokens` (of sft `eval.max_new_tokens`) is null."""
-    grade_deadline_s: float | None = None
-    """What a grade may take in seconds; taken where `agent.grade_deadline_s` is null. `r1env.pool`'s where both are."""
     eval_levels: list[str] = field(default_factory=list)
     probes: list[dict[str, str]] = field(default_factory=list)
     args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _at_least("env.max_new_tokens", self.max_new_tokens, 1)
-        _at_least("env.grade_deadline_s", self.grade_deadline_s, 0, above=True)
         levels = self.level if isinstance(self.level, list) else [self.level]
         if not all(level is None or isinstance(level, str) for level in levels):
             raise ConfigError(f"env.level={self.level}: must be a level's name, or a list of names")

@@ -96,6 +96,8 @@ class ReasoningEnv(gym.Env[str, str]):
     many_answers: ClassVar[bool] = False
     """Whether a task has many right answers that differ in what they say, as a text to be written has;
     `r1env.conformance` then allows for answers that are right by chance."""
+    grade_deadline_s: float = 2.0
+    """What `r1env.pool.GradingPool` should allow a grade, for environments that run more than a rule."""
     test_share: ClassVar[float] = 0.2
     """Share of a generator's tasks, by content hash, that is held out."""
 

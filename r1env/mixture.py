@@ -86,6 +86,7 @@ class MixtureEnv(ReasoningEnv):
         self.shares = weights / weights.sum()
         extra = (name for member in self.members for name in member.extra_parts)
         self.extra_parts = tuple(dict.fromkeys(extra))  # type: ignore[misc]
+        self.grade_deadline_s = max(member.grade_deadline_s for member in self.members)
         self.many_answers = any(member.many_answers for member in self.members)  # type: ignore[misc]
         super().__init__(split=split, level=level, reward=config, render_mode=render_mode)
         self.drop = drop

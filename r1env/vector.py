@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from r1env.env import ReasoningEnv
 from r1env.errors import ConfigError, EnvError
-from r1env.pool import DEADLINE_S, GradingPool
+from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
 
 Texts: TypeAlias = "tuple[str, ...]"
@@ -44,7 +44,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         spec: The environment.
         num_envs: Copies.
         workers: Grading processes; they start here.
-        deadline_s: Seconds for one grade (`GradingPool`).
+        deadline_s: Seconds for one grade (`GradingPool`); None for what the environment says.
 
     Raises:
         ConfigError: no copies, or an environment with a `step` of its own.
@@ -54,7 +54,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
     metadata: ClassVar[dict[str, Any]]  # type: ignore[misc]
 
     def __init__(
-        self, spec: EnvSpec, num_envs: int, *, workers: int = 2, deadline_s: float = DEADLINE_S
+        self, spec: EnvSpec, num_envs: int, *, workers: int = 2, deadline_s: float | None = None
     ) -> None:
         if num_envs < 1:
             raise ConfigError(f"a vector of {num_envs} environments cannot be stepped; give at least 1")
@@ -74,7 +74,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
         self._observations = [""] * num_envs
-        self.pool = GradingPool(spec, workers=workers, deadline_s=deadline_s)
+        self.pool = GradingPool(spec, workers=workers, deadline_s=deadline_s or first.grade_deadline_s)
         self.pool.start()
 
     def reset(  # type: ignore[override]
@@ -158,7 +158,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
 
 
 def make_vec(
-    id: str, num_envs: int, *, workers: int = 2, deadline_s: float = DEADLINE_S, **kwargs: Any
+    id: str, num_envs: int, *, workers: int = 2, deadline_s: float | None = None, **kwargs: Any
 ) -> VectorEnv:
     """Makes copies of a registered environment that are graded together.
 
@@ -166,7 +166,7 @@ def make_vec(
         id: As of `r1env.make`.
         num_envs: Copies.
         workers: Grading processes.
-        deadline_s: Seconds for one grade.
+        deadline_s: Seconds for one grade; None for what the environment says.
         **kwargs: Arguments of the environment.
 
     Raises:

@@ -15,7 +15,9 @@ from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, responses, sp
 from r1env.envs.code import programs
 from r1env.errors import ConfigError, DataError, GraderError, nearest
 from r1env.judge import CallTests, Case, CodeVerdict, extract_code, from_json, judge, read_problem, to_json
-from r1env.judge import language as known_language
+from r1env.judge.judge import BUDGET
+from r1env.judge.languages import COMPILE_LIMITS
+from r1env.judge.languages import language as known_language
 from r1env.rewards import RewardConfig
 from r1env.sandbox import Limits, Sandbox, open_sandbox
 from r1env.types import Grade, Message, Task, Transcript
@@ -118,6 +120,8 @@ class CodeEnv(ReasoningEnv):
         self.scoring = scoring
         self.backend = backend
         self.limits = Limits(cpu_s=cpu_s, wall_s=WALL_SECONDS_A_CPU_SECOND * cpu_s, memory_mb=memory_mb)
+        # The judge ends by itself long before; this is for a sandbox that hangs. Twice, as the reference may run too.
+        self.grade_deadline_s = 2 * (BUDGET * self.limits.wall_s + COMPILE_LIMITS.wall_s)
         self._rows: dict[Split, list[Ingredients]] = {}
         self._judged: tuple[str, str, CodeVerdict] | None = None
         self._reference_s: dict[str, float | None] = {}
