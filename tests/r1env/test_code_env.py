@@ -249,9 +249,11 @@ def test_references_are_right_and_slips_are_wrong(sandbox, level):
         rng = np.random.default_rng(0)
         program = programs.generate(rng, "steps_2")
         task = env.ask(*code_env._ingredients(program)[:2])
-        for wrong in programs.faults(program)[:6]:
-            grade = env.grade(task, tagged(programs.written("a,b", wrong)))
-            assert grade.verdict == "wrong" and grade.detail.endswith(": wrong")
+        for slip in programs.slips(program)[:6]:
+            grade = env.grade(task, tagged(programs.written("a,b", slip)))
+            failed = programs.failing_call(program, slip)
+            assert (grade.verdict == "correct") == (failed is None)
+            assert failed is None or grade.detail == f"f{failed} gives {program.value(failed, slip)}: wrong"
 
 
 @pytest.mark.parametrize(

@@ -141,10 +141,12 @@ class CodeEnv(ReasoningEnv):
             program = programs.generate(rng, "steps_2")
             question, answer, meta = plain = _ingredients(program)
             wanted = split_of(self._assemble(plain, self.split, None).id, self.test_share)
-            wrong = programs.faults(program)
-            for number in rng.permutation(len(wrong)):
-                expression = wrong[number]
-                failed = next(c for c in program.calls() if program.value(c, expression) != program.value(c))
+            slips = programs.slips(program)
+            for number in rng.permutation(len(slips)):
+                expression = slips[number]
+                failed = programs.failing_call(program, expression)
+                if failed is None:
+                    continue
                 shown = ", ".join(map(repr, failed))
                 fault = told({"input": f"f({shown})", "output": repr(program.value(failed, expression))})
                 attempt = programs.written(program.parameters, expression)

@@ -248,19 +248,20 @@ LEVELS: Mapping[str, Callable[[np.random.Generator], Program]] = {
 # Wrong programs, for tasks that begin with one.
 
 
-def faults(program: Program) -> list[str]:
-    """Expressions like the right one with one slip, each of which some call tells from it: sorted, without repeats.
+def slips(program: Program) -> list[str]:
+    """Expressions that differ from the right one by one slip: sorted, without repeats. Some are right all the same.
 
     A slip is another operation, another operand, or forgotten parentheses. For programs over two numbers.
     """
     right = program.expressions[-1]
     found = {right.replace("(", "").replace(")", "")}
     for at, symbol in enumerate(right):
-        if symbol in "+-*":
-            found |= {f"{right[:at]}{other}{right[at + 1 :]}" for other in "+-*" if other != symbol}
-        elif symbol in "ab":
-            found.add(f"{right[:at]}{'b' if symbol == 'a' else 'a'}{right[at + 1 :]}")
-        elif symbol.isdigit():
-            found |= {f"{right[:at]}{digit}{right[at + 1 :]}" for digit in "23456789" if digit != symbol}
+        among = next((kind for kind in ("+-*", "ab", "23456789") if symbol in kind), "")
+        found |= {f"{right[:at]}{other}{right[at + 1 :]}" for other in among}
+    return sorted(found - {right})
+
+
+def failing_call(program: Program, expression: str) -> tuple[Any, ...] | None:
+    """The first of the program's calls on which an expression gives something else; None where all agree."""
     calls = program.calls()
-    return sorted(wrong for wrong in found if any(program.value(c, wrong) != program.value(c) for c in calls))
+    return next((call for call in calls if program.value(call, expression) != program.value(call)), None)
