@@ -229,6 +229,14 @@ def test_a_row_that_is_no_problem_is_named(tmp_path):
     rows = [*dataset(2), {"prompt": "Write a poem."}]
     with pytest.raises(DataError, match=r"tasks\.jsonl row 3: .*no programming problem"):
         r1env.make("r1env/Code-v0", source=write_rows(tmp_path / "tasks.jsonl", rows)).task(index=0)
+    source = write_rows(tmp_path / "tasks.jsonl", [{"prompt": "Write."}, *dataset(30), {"prompt": "Sing."}])
+    with pytest.raises(DataError, match=r"row 1: .*1 more of 32 rows.*skip_untestable=True"):
+        r1env.make("r1env/Code-v0", source=source).task(index=0)
+    env = r1env.make("r1env/Code-v0", source=source, skip_untestable=True)
+    assert sum(env.num_tasks(split) for split in SPLITS) == 30
+    source = write_rows(tmp_path / "poems.jsonl", [{"prompt": "Write."}])
+    with pytest.raises(DataError, match="no programming problem"):
+        r1env.make("r1env/Code-v0", source=source, skip_untestable=True).task(index=0)
 
 
 # With a sandbox.

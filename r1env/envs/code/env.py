@@ -68,6 +68,8 @@ class CodeEnv(ReasoningEnv):
     - `source`: `generated`, or a dataset: a file, a directory with `train` and `test` files, or a hub name. A
       dataset without splits of its own is divided by content hash, a fifth held out.
     - `test_source`: a dataset whose rows are the test split; then all of `source` is the train split.
+    - `skip_untestable`: leave out a dataset's rows that nothing can be tested with, as Codeforces' whose tests are cut
+      off; else they are an error.
     - `language`: what programs for standard input are to be written in: `python`, `cpp`, `javascript`. Functions are
       Python's.
     - `turns`: most attempts; 1, and 2 in `r1env/CodeRepair-v0`.
@@ -91,6 +93,7 @@ class CodeEnv(ReasoningEnv):
         *,
         source: str = "generated",
         test_source: str | None = None,
+        skip_untestable: bool = False,
         language: str = "python",
         turns: int = 1,
         scoring: Scoring = "all",
@@ -114,6 +117,7 @@ class CodeEnv(ReasoningEnv):
             if not number > 0:
                 raise ConfigError(f"{name}={number} lets no program run; give a positive number")
         self.source = source
+        self.skip_untestable = skip_untestable
         self.test_source = test_source
         self.written_in = known_language(language).name
         self.turns = turns
@@ -175,19 +179,24 @@ class CodeEnv(ReasoningEnv):
         source = self.test_source if split == "test" and self.test_source else self.source
         records, has_splits = sources.load_records(source, split=split)
         rows: list[Ingredients] = []
+        unfit: list[str] = []
         for number, record in enumerate(records):
             try:
                 problem = read_problem(record, self.written_in)
             except DataError as error:
-                raise DataError(f"{source} row {number + 1}: {error}") from error
+                unfit.append(f"{source} row {number + 1}: {error}")
+                continue
             answer = {
                 "language": problem.language,
                 "tests": to_json(problem.tests),
                 "reference": problem.reference,
             }
-            rows.append(
-                (problem.prompt, answer, {"row": number, "name": problem.id, "language": problem.language})
-            )
+            meta = {"row": number, "name": problem.id, "language": problem.language}
+            rows.append((problem.prompt, answer, meta))
+        if unfit and not (rows and self.skip_untestable):
+            more = f" ({len(unfit) - 1} more of {len(records)} rows are like it)" if len(unfit) > 1 else ""
+            advice = "; skip_untestable=True leaves such rows out" if rows else ""
+            raise DataError(f"{unfit[0]}{more}{advice}")
         if not has_splits and self.test_source is None:
             rows = self.share(rows, split)
         if not rows:
