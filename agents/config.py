@@ -203,7 +203,7 @@ class GRPOAgentConfig:
     skip_zero_advantage: bool
     micro_tokens: int
     grade_workers: int
-    grade_deadline_s: float
+    grade_deadline_s: float | None
 
     def __post_init__(self) -> None:
         _one_of("agent.deviation", self.deviation, ("sample", "population", "none"))
@@ -300,7 +300,7 @@ class SFTAgentConfig:
     mtp_weight: float
     micro_tokens: int
     grade_workers: int
-    grade_deadline_s: float
+    grade_deadline_s: float | None
 
     def __post_init__(self) -> None:
         for key in ("steps", "batch", "micro_tokens", "grade_workers"):

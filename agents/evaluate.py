@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.rollout import encode, play
+from agents.rollout import by_turn, encode, is_cut, length, mean_parts, play
 from model import mtp
 from model.engine import Engine, SamplingParams
 from model.packed import Packed
@@ -93,6 +93,7 @@ def draft_acceptance(evaluator: Evaluator, policy: Any, tasks: Sequence[Task]) -
 def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     """`{pass_at_1, pass_at_1_ci95, pass_at_k, k, format, mean_tokens, n, …}` of rollouts [n][k].
 
+    Of several turns the last grade counts, and how the turns went is told beside it (`agents.rollout.by_turn`).
     pass@1 is the mean over k samples, its interval a bootstrap over tasks (samples of one task are not
     independent). Unscorable samples are left out and counted.
     """
@@ -101,7 +102,7 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     means = [float(np.mean(s)) for s in scored if s]
     interval = stats.mean_ci95(means) if means else None
     k_scored = min((len(s) for s in scored if s), default=0)
-    formats = [r.grade.parts["format"] for r in flat if "format" in r.grade.parts]
+    parts = mean_parts(flat)
     return {
         "pass_at_1": interval.mean if interval else None,
         "pass_at_1_ci95": [interval.low, interval.high] if interval else None,
@@ -109,12 +110,14 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         if means
         else None,
         "k": k,
-        "format": float(np.mean(formats)) if formats else None,
-        "mean_tokens": float(np.mean([len(r.completion.token_ids) for r in flat])),
-        "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
+        "format": parts.get("format"),
+        "mean_tokens": float(np.mean([length(r) for r in flat])),
+        "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
         "n": len(rollouts),
+        "parts": parts,
         "pass_by_task": {
             g[0].task.id: float(np.mean(s)) if s else None for g, s in zip(rollouts, scored, strict=True)
         },
+        **by_turn(flat),
     }

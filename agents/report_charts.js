@@ -15,9 +15,12 @@ const CHART_GROUPS = [
     { title: "Reward", about: "Over the samples of a step: their mean and how far they spread.",
       series: [["reward", "mean"], ["reward_std", "std"]] },
     { title: "Reward parts", about: "Each part by itself, before weighting.", prefix: "parts.", whole: true },
+    { title: "Solved by turn", about: "Of the rollouts that came to a turn: the share that was right there.",
+      prefix: "solved.", unit: "share", whole: true },
   ]],
   ["What it writes", [
     { title: "Length", about: "Mean tokens of a completion.", series: [["length", "tokens"]] },
+    { title: "Turns", about: "Mean turns of the policy in a rollout.", series: [["turns", "turns"]] },
     { title: "Cut off", about: "Share of completions stopped by the token limit.",
       series: [["truncated", "cut off"]], unit: "share" },
     { title: "Entropy", about: "Nats per token: how undecided the policy is.", series: [["entropy", "entropy"]] },

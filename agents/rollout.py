@@ -1,7 +1,9 @@
-"""Tasks → prompts → completions → grades: the sampling half of a training step."""
+"""Tasks → prompts → completions → grades, turn by turn: the sampling half of a training step."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -9,10 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from model.engine import Engine, SamplingParams
-from model.tokenizer import encode_prompt
+from model.tokenizer import encode_follow_up, encode_prompt
 from r1env import GradingPool, ReasoningEnv, Split, prompts
+from r1env.env import continued
 from r1env.errors import DataError
-from r1env.types import Completion, Grade, Rollout, Task, Turn
+from r1env.types import Completion, Grade, Message, Rollout, Task, Turn
 
 REFLECTIVE = ("wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check")
 """Words whose frequency R1 plots as a sign of reflection (arXiv 2501.12948 v2, Figure 9)."""
@@ -46,9 +49,9 @@ class TaskStream:
         return int(self._order[1][offset])
 
 
-def step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, *steps: int) -> int:
     """The sampling seed of a step: known from the run's seed alone, so that a resumed run draws the same."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]) >> 1
+    return int(np.random.SeedSequence([seed, *steps]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def encode(tokenizer: Any, tasks: Sequence[Task], prompt: prompts.PromptConfig) -> list[list[int]]:
@@ -81,7 +84,10 @@ class Sampler(Protocol):
 def play(
     tasks: Sequence[Task], sampler: Sampler, params: SamplingParams, *, seed: int
 ) -> tuple[list[list[Rollout]], dict[str, float]]:
-    """Sample `params.n` completions for each task and grade them.
+    """Sample `params.n` completions for each task and grade them; where a grade bears an observation, play on.
+
+    A later turn's prompt is the exact token ids so far and those of the observation. All conversations that go on
+    are sampled together, each with a seed of its own, whichever others there are.
 
     Returns:
         Rollouts [P][G], and the seconds that sampling and grading took.
@@ -89,53 +95,162 @@ def play(
     start = time.perf_counter()
     prompt_ids = encode(sampler.tokenizer, tasks, sampler.prompt)
     completions = sampler.engine.sample(prompt_ids, params, seed=seed)
-    sampled = time.perf_counter()
-    flat = [(task, c.text) for task, group in zip(tasks, completions, strict=True) for c in group]
-    grades = iter(sampler.pool.grade(flat))
-    graded = time.perf_counter()
-    rollouts = [
-        [_rollout(task, ids, completion, next(grades), index) for completion in group]
-        for index, (task, ids, group) in enumerate(zip(tasks, prompt_ids, completions, strict=True))
+    episodes = [
+        [_Episode.begin(task, group, ids).says(completion) for completion in samples]
+        for group, (task, ids, samples) in enumerate(zip(tasks, prompt_ids, completions, strict=True))
     ]
-    return rollouts, {"sample": sampled - start, "grade": graded - sampled}
+    everyone = under_way = [episode for group in episodes for episode in group]
+    seconds = {"sample": time.perf_counter() - start, "grade": 0.0}
+    for turn in itertools.count(2):
+        start = time.perf_counter()
+        grades = sampler.pool.grade([(e.task, continued(e.said(), e.completions[-1].text)) for e in under_way])
+        for episode, grade in zip(under_way, grades, strict=True):
+            episode.grades.append(grade)
+        seconds["grade"] += time.perf_counter() - start
+        places = [place for place, e in enumerate(everyone) if e.goes_on()]
+        under_way = [everyone[place] for place in places]
+        if not under_way:
+            break
+        start = time.perf_counter()
+        further = sampler.engine.sample(
+            [episode.hears(sampler) for episode in under_way],
+            dataclasses.replace(params, n=1),
+            seed=[step_seed(seed, turn, place) for place in places],
+        )
+        for episode, (completion,) in zip(under_way, further, strict=True):
+            episode.says(completion)
+        seconds["sample"] += time.perf_counter() - start
+    return [[episode.rollout() for episode in group] for group in episodes], seconds
 
 
-def _rollout(
-    task: Task, prompt_ids: Sequence[int], completion: Completion, grade: Grade, group: int
-) -> Rollout:
-    turns = (
-        Turn(role="prompt", token_ids=tuple(prompt_ids), logprobs=(), loss_mask=False),
-        Turn(role="completion", token_ids=completion.token_ids, logprobs=completion.logprobs, loss_mask=True),
-    )
-    return Rollout(task=task, turns=turns, completion=completion, grade=grade, group=group)
+@dataclasses.dataclass(slots=True)
+class _Episode:
+    """A rollout under way: all turns, the policy's completions, and a grade for each but perhaps the last."""
+
+    task: Task
+    group: int
+    turns: list[Turn]
+    completions: list[Completion] = dataclasses.field(default_factory=list)
+    grades: list[Grade] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def begin(cls, task: Task, group: int, prompt_ids: Sequence[int]) -> _Episode:
+        prompt = Turn(role="prompt", token_ids=tuple(prompt_ids), logprobs=(), loss_mask=False)
+        return cls(task, group, [prompt])
+
+    def says(self, completion: Completion) -> _Episode:
+        """With the policy's next completion."""
+        ids, logprobs = completion.token_ids, completion.logprobs
+        self.turns.append(Turn(role="completion", token_ids=ids, logprobs=logprobs, loss_mask=True))
+        self.completions.append(completion)
+        return self
+
+    def goes_on(self) -> bool:
+        return self.grades[-1].observation is not None
+
+    def hears(self, sampler: Sampler) -> list[int]:
+        """Appends what the environment says to the last completion; all token ids so far."""
+        reply = prompts.follow_up(self.grades[-1].observation or "", sampler.prompt)
+        said = self.completions[-1].token_ids
+        ids = tuple(encode_follow_up(sampler.tokenizer, said, reply, sampler.prompt.force_think))
+        self.turns.append(Turn(role="observation", token_ids=ids, logprobs=(), loss_mask=False))
+        return [token for turn in self.turns for token in turn.token_ids]
+
+    def earlier(self) -> tuple[tuple[Completion, Grade], ...]:
+        return tuple(zip(self.completions[:-1], self.grades))
+
+    def said(self) -> list[Message]:
+        return said_before(self.earlier())
+
+    def rollout(self) -> Rollout:
+        return Rollout(
+            task=self.task,
+            turns=tuple(self.turns),
+            completion=self.completions[-1],
+            grade=self.grades[-1],
+            group=self.group,
+            earlier=self.earlier(),
+        )
+
+
+def said_before(earlier: Sequence[tuple[Completion, Grade]]) -> list[Message]:
+    """The messages of the turns before the last, the task's own left out."""
+    messages: list[Message] = []
+    for completion, grade in earlier:
+        messages.append({"role": "assistant", "content": completion.text})
+        messages.append({"role": "user", "content": grade.observation or ""})
+    return messages
+
+
+def all_completions(rollout: Rollout) -> list[Completion]:
+    """What the policy wrote in a rollout, turn by turn."""
+    return [*(completion for completion, _ in rollout.earlier), rollout.completion]
+
+
+def length(rollout: Rollout) -> int:
+    """Tokens that the policy wrote."""
+    return sum(len(completion.token_ids) for completion in all_completions(rollout))
+
+
+def is_cut(rollout: Rollout) -> bool:
+    """Whether a completion ran into the token limit."""
+    return any(completion.finish_reason == "length" for completion in all_completions(rollout))
+
+
+def mean_parts(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Mean of each reward part over the scorable rollouts that have it: in a mixture not every task has every part."""
+    found = [r.grade.parts for r in rollouts if r.grade.verdict != "unscorable"]
+    names = sorted({name for parts in found for name in parts})
+    return {name: float(np.mean([parts[name] for parts in found if name in parts])) for name in names}
+
+
+def by_turn(rollouts: Sequence[Rollout]) -> dict[str, Any]:
+    """How rollouts of several turns went; nothing where all had one.
+
+    Returns:
+        `turns`, the mean number of the policy's turns; `solved`: `turn_1`, the share that was right at once, and
+        `turn_N`, the share of those that came to turn N and were right there. Unscorable turns are left out.
+    """
+    most = max((len(r.earlier) + 1 for r in rollouts), default=1)
+    if most == 1:
+        return {}
+    grades = [[*(grade for _, grade in r.earlier), r.grade] for r in rollouts]
+    solved = {}
+    for turn in range(most):
+        verdicts = [g[turn].verdict for g in grades if len(g) > turn and g[turn].verdict != "unscorable"]
+        if verdicts:
+            solved[f"turn_{turn + 1}"] = float(np.mean([verdict == "correct" for verdict in verdicts]))
+    return {"turns": float(np.mean([len(g) for g in grades])), "solved": solved}
 
 
 def summary(rollouts: Sequence[Sequence[Rollout]]) -> dict[str, Any]:
     """Means over the rollouts of a step, for metrics.jsonl. Rewards and parts are over scorable ones."""
     flat = [r for group in rollouts for r in group]
     scorable = [r for r in flat if r.grade.verdict != "unscorable"]
-    names = sorted({name for r in scorable for name in r.grade.parts})
     rewards = [r.grade.reward for r in scorable]
-    lengths = [len(r.completion.token_ids) for r in flat]
+    lengths = [length(r) for r in flat]
     return {
         "reward": float(np.mean(rewards)) if rewards else None,
         "reward_std": float(np.std(rewards)) if rewards else None,
-        # In a mixture not every task has every part.
-        "parts": {n: float(np.mean([r.grade.parts[n] for r in scorable if n in r.grade.parts])) for n in names},
+        "parts": mean_parts(flat),
         "length": float(np.mean(lengths)),
-        "truncated": float(np.mean([r.completion.finish_reason == "length" for r in flat])),
+        "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - len(scorable),
-        "reflective": float(np.mean([_reflects(r.completion.text) for r in flat])),
+        "reflective": float(np.mean([any(_reflects(c.text) for c in all_completions(r)) for r in flat])),
         "tokens": int(np.sum(lengths)),
+        **by_turn(flat),
     }
 
 
 def record(rollout: Rollout, step: int, advantage: float) -> dict[str, Any]:
-    """One row of rollouts.jsonl."""
+    """One row of rollouts.jsonl. Of several turns the last is the completion, what came before the prompt."""
+    said = said_before(rollout.earlier)
     return {
         "step": step,
         "task_id": rollout.task.id,
-        "prompt": rollout.task.messages[-1]["content"],
+        "prompt": [dict(m) for m in (*rollout.task.messages, *said)]
+        if said
+        else rollout.task.messages[-1]["content"],
         "completion": rollout.completion.text,
         "reward": rollout.grade.reward,
         "parts": dict(rollout.grade.parts),
@@ -143,7 +258,7 @@ def record(rollout: Rollout, step: int, advantage: float) -> dict[str, Any]:
         "extracted": rollout.grade.extracted,
         "advantage": advantage,
         "finish_reason": rollout.completion.finish_reason,
-        "tokens": len(rollout.completion.token_ids),
+        "tokens": length(rollout),
     }
 
 

@@ -126,11 +126,11 @@ def parts(
     env = spec.make()
     env.num_tasks("train")  # reads a dataset's file now
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(_pool(spec, cfg.agent))
+        pool = stack.enter_context(grading_pool(spec, env, cfg.agent))
         eval_pool = pool
         if cfg.eval.extraction not in (None, cfg.env.extraction):
             eval_spec = env_spec(cfg.env, extraction=cfg.eval.extraction)
-            eval_pool = stack.enter_context(_pool(eval_spec, cfg.agent))
+            eval_pool = stack.enter_context(grading_pool(eval_spec, env, cfg.agent))
         policy, tokenizer = load(device)
         engine = build_engine(
             cfg.engine.name,
@@ -162,5 +162,7 @@ def parts(
         )
 
 
-def _pool(spec: EnvSpec, agent: GRPOAgentConfig | SFTAgentConfig) -> GradingPool:
-    return GradingPool(spec, workers=agent.grade_workers, deadline_s=agent.grade_deadline_s)
+def grading_pool(spec: EnvSpec, env: ReasoningEnv, agent: GRPOAgentConfig | SFTAgentConfig) -> GradingPool:
+    """A pool for an environment, with the environment's own deadline where the agent sets none."""
+    deadline_s = agent.grade_deadline_s or env.grade_deadline_s
+    return GradingPool(spec, workers=agent.grade_workers, deadline_s=deadline_s)

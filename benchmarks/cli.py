@@ -174,7 +174,10 @@ def _add_plugins(commands: _Commands) -> None:
         "--seeds", metavar="N", type=int, default=40, help="tasks and seeds to try (default: 40)"
     )
     check.add_argument(
-        "--deadline", metavar="S", type=float, default=5.0, help="seconds for one grade (default: 5)"
+        "--deadline",
+        metavar="S",
+        type=float,
+        help="seconds for one grade (default: 5, or what the environment says)",
     )
     check.add_argument(
         "--kwargs",

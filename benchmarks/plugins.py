@@ -112,7 +112,7 @@ def _distribution(entry_point: str) -> str | None:
 def _check(given: argparse.Namespace) -> Report:
     if bool(given.ids) == given.all:
         raise ConfigError("name the ids to check, or give --all (r1-bench plugins list shows them)")
-    if not given.deadline > 0:
+    if given.deadline is not None and not given.deadline > 0:
         raise ConfigError(f"--deadline {given.deadline}: must be above 0 seconds")
     ids = r1env.registered_ids() if given.all else given.ids
     known = [*r1env.registered_ids(), *gym.registry]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from r1env.errors import ConfigError
 from r1env.types import Message
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ VOCAB_SIZE = 288
 
 FORCED = "<think>\n"
 """What R1's template of 2025-02-24 and later writes after `<｜Assistant｜>`."""
+
+_SAID = "@@said@@"
+"""Stands for a completion where a chat template is asked what comes after one."""
 
 CHAT_TEMPLATE = (
     "{% set ns = namespace(system='') %}"
@@ -82,14 +86,44 @@ def encode_prompt(tokenizer: Any, prompt: str | Sequence[Message], force_think: 
             messages, put through the tokenizer's chat template with the assistant's turn opened.
         force_think: End it with `<think>` and a line break, unless the template has done so.
     """
-    opening = FORCED if force_think else ""
     if isinstance(prompt, str):
-        opening = "" if prompt.rstrip().endswith(FORCED.rstrip()) else opening
-        return list(tokenizer(prompt + opening)["input_ids"])
+        return list(tokenizer(_opened(prompt, force_think))["input_ids"])
     text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
-    if not text.rstrip().endswith(FORCED.rstrip()):
-        text += opening
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return list(tokenizer(_opened(text, force_think), add_special_tokens=False)["input_ids"])
+
+
+def encode_follow_up(
+    tokenizer: Any, said: Sequence[int], reply: str | Message, force_think: bool = False
+) -> list[int]:
+    """Token ids that go between a completion and the next one: what is said to it, and the opening of a turn.
+
+    The completion itself is not looked at as text and never tokenised again: these ids are appended to its own.
+
+    Args:
+        tokenizer: Any Hugging Face tokenizer.
+        said: The completion's ids. One that was cut gets the end-of-turn token that it lacks.
+        reply: A text, read as it stands; or a message, put as the chat template puts it after an assistant's.
+        force_think: As in `encode_prompt`.
+
+    Raises:
+        ConfigError: a chat template that does not show what the assistant said.
+    """
+    if isinstance(reply, str):
+        return list(tokenizer(_opened(reply, force_think), add_special_tokens=False)["input_ids"])
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}, reply]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    _, shown, after = text.partition(_SAID)
+    if not shown:
+        raise ConfigError(
+            "the tokenizer's chat template leaves out what the assistant said before, so that a conversation of "
+            "several turns cannot be put; use prompt=r1_zero, or another chat template"
+        )
+    ids = list(tokenizer(_opened(after, force_think), add_special_tokens=False)["input_ids"])
+    return ids[1:] if said and ids and said[-1] == ids[0] else ids
+
+
+def _opened(text: str, force_think: bool) -> str:
+    return text + FORCED if force_think and not text.rstrip().endswith(FORCED.rstrip()) else text
 
 
 def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""`ReasoningEnv`: the base of every environment. One text in, one graded text out.
+"""`ReasoningEnv`: the base of every environment. One text in, one graded text out; or several, in turns.
 
 An environment is a source of tasks and a grader of responses. An author writes two methods, `generate`
 (or `rows`) and `check`; everything else, from the split of train and held-out tasks to rewards and the
@@ -18,6 +18,7 @@ Gymnasium interface, is given:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 import time
@@ -56,19 +57,20 @@ def split_of(task_id: str, test_share: float = 0.2) -> Split:
 
 
 class ReasoningEnv(gym.Env[str, str]):
-    """A single-turn reasoning environment.
+    """A reasoning environment, of one turn unless `follow_up` says more.
 
     ## Observation space
-    The task's prompt as text; the empty text once the episode has ended.
+    The task's prompt as text, and what `follow_up` says; the empty text once the episode has ended.
 
     ## Action space
     The policy's whole response as text, tags included.
 
     ## Rewards
-    The weighted sum of the parts in `r1env.rewards`: accuracy, format, tags, language.
+    The weighted sum of the parts in `r1env.rewards`: accuracy, format, tags, language. Of several turns the last
+    response is what counts; the steps before it earn 0.
 
     ## Episode end
-    After one step.
+    After one step, or when `follow_up` has nothing more to say.
 
     ## Information
     `reset`: `task_id`, `split`, `level`, `index`. `step`: `task_id`, `reward_parts`, `verdict`,
@@ -94,6 +96,8 @@ class ReasoningEnv(gym.Env[str, str]):
     many_answers: ClassVar[bool] = False
     """Whether a task has many right answers that differ in what they say, as a text to be written has;
     `r1env.conformance` then allows for answers that are right by chance."""
+    grade_deadline_s: float = 2.0
+    """What `r1env.pool.GradingPool` should allow a grade, for environments that run more than a rule."""
     test_share: ClassVar[float] = 0.2
     """Share of a generator's tasks, by content hash, that is held out."""
 
@@ -115,7 +119,8 @@ class ReasoningEnv(gym.Env[str, str]):
         self.observation_space = TextSpace()
         self.action_space = TextSpace()
         self._task: Task | None = None
-        self._played: tuple[str, Grade] | None = None
+        self._said: list[Message] = []
+        self._grade: Grade | None = None
 
     # What an author writes.
 
@@ -143,6 +148,18 @@ class ReasoningEnv(gym.Env[str, str]):
     def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
         """The `extra_parts` of a response, each in [0, 1]; must be quick and total, on any text."""
         return {}
+
+    def follow_up(self, task: Task, transcript: Transcript, grade: Grade) -> str | None:
+        """What the environment says to a response, for episodes of several turns; None ends the episode.
+
+        Called for every grade but an unscorable one, which ends the episode; must be quick and total, on any text.
+
+        Args:
+            task: The task.
+            transcript: The conversation so far, the response included (`responses` gives the policy's part).
+            grade: The response's grade.
+        """
+        return None
 
     def solve(self, task: Task) -> str | None:
         """The right answer as a policy would write it; None where nobody knows one."""
@@ -313,7 +330,7 @@ class ReasoningEnv(gym.Env[str, str]):
         return self.grade_as(
             verdict,
             task,
-            response,
+            transcript,
             extracted=extracted,
             detail=detail,
             seconds=time.perf_counter() - started,
@@ -329,14 +346,14 @@ class ReasoningEnv(gym.Env[str, str]):
         detail: str,
         seconds: float,
     ) -> Grade:
-        """The grade of a response whose verdict is settled: measures and weighs its parts."""
+        """The grade of a response whose verdict is settled: measures and weighs its parts, and says what comes next."""
         parsed = prompts.parse(response_text(transcript))
         parts = {
             **rewards.measure(parsed, verdict, self.reward_config.preset, self.language(task)),
             **self.measure(task, parsed),
         }
         scorable = verdict != "unscorable"
-        return Grade(
+        grade = Grade(
             reward=rewards.compose(parts, self.reward_config.weights) if scorable else 0.0,
             parts=parts,
             verdict=verdict,
@@ -345,6 +362,8 @@ class ReasoningEnv(gym.Env[str, str]):
             seconds=seconds,
             grader_version=self.grader_version,
         )
+        observation = self.follow_up(task, transcript, grade) if scorable else None
+        return grade if observation is None else dataclasses.replace(grade, observation=observation)
 
     def oracle(self, task: Task) -> str | None:
         """A whole response that is right and earns `reward_config.max_reward`; None where nobody knows one."""
@@ -382,7 +401,7 @@ class ReasoningEnv(gym.Env[str, str]):
             size = self.num_tasks(split)
             index = int(self.np_random.integers(MAX_INDEX if size is None else size))
         self._task = self.task(index=index, split=split, level=options.get("difficulty"))
-        self._played = None
+        self._said, self._grade = [], None
         info = {"task_id": self._task.id, "split": split, "level": self._task.meta["level"], "index": index}
         return prompt_text(self._task), info
 
@@ -396,18 +415,18 @@ class ReasoningEnv(gym.Env[str, str]):
         raise EnvError(f"task {wanted!r} is not in split {split!r} of {self.id}; check the id and the split")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Grades the response and ends the episode.
+        """Grades the response; ends the episode unless the environment has something to say to it.
 
         Raises:
             EnvError: called before `reset` or after the episode's end.
         """
         task = self.open_task()
-        return self.finish(action, self.grade(task, action))
+        return self.advance(action, self.grade(task, self.transcript(action)))
 
     @property
     def in_episode(self) -> bool:
         """Whether an episode is under way, so that `step` may be called."""
-        return self._task is not None and self._played is None
+        return self._task is not None and (self._grade is None or self._grade.observation is not None)
 
     def open_task(self) -> Task:
         """The task of the episode under way.
@@ -417,18 +436,26 @@ class ReasoningEnv(gym.Env[str, str]):
         """
         if self._task is None:
             raise EnvError("step was called before reset; call reset first")
-        if self._played is not None:
+        if not self.in_episode:
             raise EnvError("step was called after the episode's end; call reset for another task")
         return self._task
 
-    def finish(self, action: str, grade: Grade) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Ends the episode with a grade that was given elsewhere (`r1env.vector`); returns what `step` returns.
+    def transcript(self, action: str) -> Transcript:
+        """The episode under way with a response to come: what `grade` takes."""
+        return continued(self._said, action)
+
+    def advance(self, action: str, grade: Grade) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Plays on with a grade that was given elsewhere (`r1env.vector`); returns what `step` returns.
 
         Raises:
             EnvError: no episode is under way.
         """
         task = self.open_task()
-        self._played = (action, grade)
+        self._said.append({"role": "assistant", "content": action})
+        if grade.observation is not None:
+            self._said.append({"role": "user", "content": grade.observation})
+        self._grade = grade
+        over = grade.observation is None
         info = {
             "task_id": task.id,
             "reward_parts": dict(grade.parts),
@@ -437,16 +464,15 @@ class ReasoningEnv(gym.Env[str, str]):
             "detail": grade.detail,
             "grader_version": grade.grader_version,
         }
-        return "", grade.reward, True, False, info
+        return grade.observation or "", grade.reward if over else 0.0, over, False, info
 
     def render(self) -> str | None:  # type: ignore[override]
-        """The episode so far as text (`render_mode="ansi"`): prompt, response, verdict."""
+        """The episode so far as text (`render_mode="ansi"`): prompt, responses, verdict."""
         if self.render_mode is None or self._task is None:
             return None
-        lines = [prompt_text(self._task)]
-        if self._played is not None:
-            response, grade = self._played
-            lines += [response, f"{grade.verdict}, reward {grade.reward:g}: {grade.detail}"]
+        lines = [prompt_text(self._task), *(message["content"] for message in self._said)]
+        if self._grade is not None and not self.in_episode:
+            lines.append(f"{self._grade.verdict}, reward {self._grade.reward:g}: {self._grade.detail}")
         return "\n".join(lines)
 
 
@@ -457,10 +483,20 @@ def prompt_text(task: Task) -> str:
 
 def response_text(transcript: Transcript) -> str:
     """The response that a transcript ends with; empty where the assistant said nothing."""
-    if isinstance(transcript, str):
-        return transcript
-    spoken = [message["content"] for message in transcript if message["role"] == "assistant"]
+    spoken = responses(transcript)
     return spoken[-1] if spoken else ""
+
+
+def responses(transcript: Transcript) -> list[str]:
+    """What the policy said in a transcript, turn by turn."""
+    if isinstance(transcript, str):
+        return [transcript]
+    return [message["content"] for message in transcript if message["role"] == "assistant"]
+
+
+def continued(said: Sequence[Message], response: str) -> Transcript:
+    """The transcript of a response after what was said before it: the response alone where nothing was."""
+    return [*said, {"role": "assistant", "content": response}] if said else response
 
 
 def _judgement(result: Judgement) -> tuple[Verdict, str]:

@@ -46,7 +46,7 @@ class MixtureEnv(ReasoningEnv):
     Those of the member. A weight for a part that only some members measure counts for those.
 
     ## Episode end
-    After one response.
+    As the member has it.
 
     ## Arguments
     Those of `ReasoningEnv`, and (`level` is refused: levels are the parts' own arguments):
@@ -86,6 +86,7 @@ class MixtureEnv(ReasoningEnv):
         self.shares = weights / weights.sum()
         extra = (name for member in self.members for name in member.extra_parts)
         self.extra_parts = tuple(dict.fromkeys(extra))  # type: ignore[misc]
+        self.grade_deadline_s = max(member.grade_deadline_s for member in self.members)
         self.many_answers = any(member.many_answers for member in self.members)  # type: ignore[misc]
         super().__init__(split=split, level=level, reward=config, render_mode=render_mode)
         self.drop = drop
@@ -182,6 +183,10 @@ class MixtureEnv(ReasoningEnv):
     def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
         """The member's."""
         return self.member_of(task).measure(task, parsed)
+
+    def follow_up(self, task: Task, transcript: Transcript, grade: Grade) -> str | None:
+        """The member's."""
+        return self.member_of(task).follow_up(task, transcript, grade)
 
     def solve(self, task: Task) -> str | None:
         """The member's."""

@@ -32,11 +32,13 @@ from typing import TypeVar, cast
 
 from r1env.child import Job
 from r1env.dispatcher import Dispatcher, Settings, Tally
+from r1env.env import ReasoningEnv
 from r1env.errors import ConfigError, GraderError
 from r1env.registry import EnvSpec
 from r1env.types import VERDICTS, Grade, Task, Transcript
 
-DEADLINE_S = 2.0
+DEADLINE_S = ReasoningEnv.grade_deadline_s
+"""An environment that needs longer says so in `grade_deadline_s`; who makes the pool passes that on."""
 Item = tuple[Task, Transcript]
 T = TypeVar("T")
 

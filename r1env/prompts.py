@@ -121,6 +121,16 @@ def build(messages: Sequence[Message], config: PromptConfig) -> str | list[Messa
     return _as_text(turns) if config.style == "r1_zero" else turns
 
 
+def follow_up(observation: str, config: PromptConfig) -> str | Message:
+    """What an environment says after a response, for the policy's next turn: in the manner of `build`.
+
+    The instruction is not said again.
+    """
+    if config.style == "r1_zero":
+        return f" User: {observation}. Assistant:"
+    return {"role": "user", "content": observation}
+
+
 def _as_text(turns: Sequence[Message]) -> str:
     pieces = [turn["content"] for turn in turns if turn["role"] == "system"]
     pieces.append(R1_ZERO_FRAME)

@@ -15,7 +15,7 @@ Message: TypeAlias = Mapping[str, str]
 """One chat message: `{"role": "system" | "user" | "assistant", "content": text}`."""
 
 Transcript: TypeAlias = "str | Sequence[Message]"
-"""What a policy did on a task: one text, or for several turns the messages in order."""
+"""What a policy did on a task: one text, or for several turns the messages in order, the task's own left out."""
 
 Verdict: TypeAlias = Literal["correct", "wrong", "no_answer", "unscorable"]
 VERDICTS: tuple[Verdict, ...] = ("correct", "wrong", "no_answer", "unscorable")
@@ -78,6 +78,9 @@ class Grade:
     """Wall-clock seconds that this grade took."""
     grader_version: str
     """Changes whenever a verdict could change, so that stored grades are never mixed."""
+    observation: str | None = None
+    """What the environment says to the response, where the episode goes on; None at its end. Never contains the
+    gold answer."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +108,11 @@ class Rollout:
     completion: Completion
     """The last completion, for logs."""
     grade: Grade
-    """Its grade."""
+    """Its grade: that of the whole rollout."""
     group: int
     """Index of the task within its step: rollouts of one group share their baseline."""
+    earlier: tuple[tuple[Completion, Grade], ...] = ()
+    """Completions before the last, each with its grade, whose `observation` came after it; empty for one turn."""
 
 
 def task_id(env: str, messages: Sequence[Message], answer: Any) -> str:

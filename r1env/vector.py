@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from r1env.env import ReasoningEnv
 from r1env.errors import ConfigError, EnvError
-from r1env.pool import DEADLINE_S, GradingPool
+from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
 
 Texts: TypeAlias = "tuple[str, ...]"
@@ -24,11 +24,12 @@ Step: TypeAlias = (
 
 
 class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
-    """Copies of a single-turn environment; one `step` grades the responses of all, in killable workers.
+    """Copies of an environment; one `step` grades the responses of all, in killable workers.
 
     What it returns is what Gymnasium's `SyncVectorEnv` returns for the same seeds, but that a grade which
     hangs costs its deadline and no more. Nothing resets by itself (`AutoresetMode.DISABLED`): after a step
-    every episode has ended, and `reset` starts the next ones; to step an ended one is an error.
+    every episode of a single-turn environment has ended, and `reset` starts the next ones; to step an ended one
+    is an error, so that of several turns those that have ended are to be reset by mask.
 
     ## Observation space
     A `gymnasium.spaces.Tuple` of the environment's own, one text a copy.
@@ -43,17 +44,17 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         spec: The environment.
         num_envs: Copies.
         workers: Grading processes; they start here.
-        deadline_s: Seconds for one grade (`GradingPool`).
+        deadline_s: Seconds for one grade (`GradingPool`); None for what the environment says.
 
     Raises:
-        ConfigError: no copies, or an environment whose episodes take several turns.
+        ConfigError: no copies, or an environment with a `step` of its own.
         GraderError: a worker could not start.
     """
 
     metadata: ClassVar[dict[str, Any]]  # type: ignore[misc]
 
     def __init__(
-        self, spec: EnvSpec, num_envs: int, *, workers: int = 2, deadline_s: float = DEADLINE_S
+        self, spec: EnvSpec, num_envs: int, *, workers: int = 2, deadline_s: float | None = None
     ) -> None:
         if num_envs < 1:
             raise ConfigError(f"a vector of {num_envs} environments cannot be stepped; give at least 1")
@@ -61,8 +62,8 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         first = self.envs[0]
         if type(first).step is not ReasoningEnv.step:
             raise ConfigError(
-                f"{first.id} has a step of its own, for several turns; only single-turn environments can be "
-                "vectorised here: use gymnasium.vector.SyncVectorEnv"
+                f"{first.id} has a step of its own, which workers cannot take; let it define follow_up for "
+                "several turns, or use gymnasium.vector.SyncVectorEnv"
             )
         self.num_envs = num_envs
         self.spec = first.spec
@@ -73,7 +74,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
         self._observations = [""] * num_envs
-        self.pool = GradingPool(spec, workers=workers, deadline_s=deadline_s)
+        self.pool = GradingPool(spec, workers=workers, deadline_s=deadline_s or first.grade_deadline_s)
         self.pool.start()
 
     def reset(  # type: ignore[override]
@@ -101,7 +102,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
         return tuple(self._observations), infos
 
     def step(self, actions: Sequence[str]) -> Step:
-        """Grades one response a copy; every episode ends.
+        """Grades one response a copy.
 
         Raises:
             EnvError: not one text for each copy, or copies whose episode has ended or never began.
@@ -116,14 +117,14 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
             raise EnvError(
                 f"environments {over} have no episode under way; reset them first (options reset_mask)"
             )
-        items = [(env.open_task(), text) for env, text in zip(self.envs, texts, strict=True)]
+        items = [(env.open_task(), env.transcript(text)) for env, text in zip(self.envs, texts, strict=True)]
         grades = self.pool.grade(items)
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         terminations, truncations = (np.zeros(self.num_envs, dtype=np.bool_) for _ in range(2))
         infos: dict[str, Any] = {}
         for index, (env, text, grade) in enumerate(zip(self.envs, texts, grades, strict=True)):
             self._observations[index], rewards[index], terminations[index], truncations[index], info = (
-                env.finish(text, grade)
+                env.advance(text, grade)
             )
             infos = self._add_info(infos, info, index)
         return tuple(self._observations), rewards, terminations, truncations, infos
@@ -157,7 +158,7 @@ class VectorEnv(GymVectorEnv[Texts, Sequence[str], np.ndarray]):
 
 
 def make_vec(
-    id: str, num_envs: int, *, workers: int = 2, deadline_s: float = DEADLINE_S, **kwargs: Any
+    id: str, num_envs: int, *, workers: int = 2, deadline_s: float | None = None, **kwargs: Any
 ) -> VectorEnv:
     """Makes copies of a registered environment that are graded together.
 
@@ -165,12 +166,12 @@ def make_vec(
         id: As of `r1env.make`.
         num_envs: Copies.
         workers: Grading processes.
-        deadline_s: Seconds for one grade.
+        deadline_s: Seconds for one grade; None for what the environment says.
         **kwargs: Arguments of the environment.
 
     Raises:
         EnvError: an unknown id.
-        ConfigError: an argument that the environment does not take, no copies, or several turns.
+        ConfigError: an argument that the environment does not take, no copies, or a `step` of its own.
         GraderError: a worker could not start.
     """
     return VectorEnv(EnvSpec(id, kwargs), num_envs, workers=workers, deadline_s=deadline_s)

@@ -30,7 +30,7 @@ _READ_CHARS = 10_000
 
 
 def check(
-    spec: EnvSpec | str, *, seeds: int = SEEDS, deadline_s: float = DEADLINE_S, seed: int = 0
+    spec: EnvSpec | str, *, seeds: int = SEEDS, deadline_s: float | None = None, seed: int = 0
 ) -> list[Finding]:
     """Checks an environment, in a few seconds for one that makes and grades a task in milliseconds.
 
@@ -43,7 +43,7 @@ def check(
     Args:
         spec: The environment, or a registered id, or "module:id".
         seeds: Number of tasks and seeds to try; a third as many take a third of the time.
-        deadline_s: Seconds that a grade may take.
+        deadline_s: Seconds that a grade may take; None for 5, or more where the environment says so.
         seed: Of the random texts.
 
     Returns:
@@ -59,6 +59,7 @@ def check(
     if env is None:
         return [made]
     findings = [made]
+    deadline_s = max(DEADLINE_S, env.grade_deadline_s) if deadline_s is None else deadline_s
     seeds = max(seeds, len(env.levels))
     try:
         sample = tasks.sample(env, seeds)

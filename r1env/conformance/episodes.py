@@ -23,6 +23,7 @@ _SAME = ("verdict", "extracted", "detail", "grader_version")
 _LEAK_SHARE = 0.25
 _REPEATS = 400
 _REPEAT_S = 0.5
+_MOST_TURNS = 100
 
 
 def accepted_by_gymnasium(spec: EnvSpec) -> Finding:
@@ -49,19 +50,26 @@ def one_path(env: ReasoningEnv, count: int) -> Finding:
         task = env.task(index=index, level=level)
         for response in ("", "no tags", respond("hm", "x", preset), env.oracle(task) or "no oracle"):
             env.reset(options={"index": index, "difficulty": level})
-            _, reward, _, _, info = env.step(response)
-            responses += 1
-            played = {"task_id": info["task_id"], "reward": reward, "reward_parts": info["reward_parts"]}
-            played |= {key: info[key] for key in _SAME}
-            for grade in (env.grade(task, response), env.grade(task, response)):
-                graded = {"task_id": task.id, "reward": grade.reward, "reward_parts": dict(grade.parts)}
-                graded |= {key: getattr(grade, key) for key in _SAME}
-                if differing := [key for key in graded if played[key] != graded[key]]:
-                    detail = f"step and grade differ in {', '.join(differing)} for the response {response!r}"
-                    advice = (
-                        "override grade() or check() and leave step() as it is; keep no state between grades"
-                    )
-                    return failed("step", detail, advice)
+            for turn in range(1, _MOST_TURNS + 2):
+                if turn > _MOST_TURNS:
+                    detail = f"{_MOST_TURNS} times the response {response!r} did not end the episode"
+                    return failed("step", detail, "let follow_up() return None after so many responses")
+                transcript = env.transcript(response)
+                observation, reward, over, _, info = env.step(response)
+                responses += 1
+                played = {"task_id": info["task_id"], "reward": reward, "reward_parts": info["reward_parts"]}
+                played |= {"observation": observation, "end": over, **{key: info[key] for key in _SAME}}
+                for grade in (env.grade(task, transcript), env.grade(task, transcript)):
+                    if differing := [
+                        key for key, value in _graded(task, grade).items() if played[key] != value
+                    ]:
+                        detail = (
+                            f"step and grade differ in {', '.join(differing)} for the response {response!r}"
+                        )
+                        advice = "override grade(), check() or follow_up() and leave step() as it is; "
+                        return failed("step", detail, advice + "keep no state between grades")
+                if over:
+                    break
     return passed("step", f"step and grade agree on {responses} responses")
 
 
@@ -85,6 +93,19 @@ def steadfast(env: ReasoningEnv, wrong: Sequence[tuple[Task, str, Grade]]) -> Fi
     return passed("repeats", f"a wrong answer stays wrong in {tries} tries")
 
 
+def _graded(task: Task, grade: Grade) -> dict[str, Any]:
+    """What `step` is to return for a grade."""
+    over = grade.observation is None
+    return {
+        "task_id": task.id,
+        "reward": grade.reward if over else 0.0,
+        "reward_parts": dict(grade.parts),
+        "observation": grade.observation or "",
+        "end": over,
+        **{key: getattr(grade, key) for key in _SAME},
+    }
+
+
 def secret(env: ReasoningEnv, count: int, wrong: Sequence[tuple[Task, str, Grade]]) -> Finding:
     """Whether the right answer is neither in `info` nor in a wrong answer's `Grade.detail`.
 
@@ -101,8 +122,10 @@ def secret(env: ReasoningEnv, count: int, wrong: Sequence[tuple[Task, str, Grade
         task = env.task(index=index, level=level)
         _, info = env.reset(options={"index": index, "difficulty": level})
         shown += [(place, value, task, "") for place, value in _leaves(info, "info of reset")]
-        *_, info = env.step("")
+        observation, *_, info = env.step("")
         shown += [(place, value, task, "") for place, value in _leaves(info, "info of step")]
+        shown.append(("the observation of step", observation, task, ""))
+    shown += [("Grade.observation", grade.observation or "", task, response) for task, response, grade in wrong]
     shown += [("Grade.detail", grade.detail, task, response) for task, response, grade in wrong]
 
     golds = {task.id: _gold_texts(env, task) for _, _, task, _ in shown}

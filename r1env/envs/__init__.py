@@ -12,4 +12,6 @@ def register() -> None:
     register_env("r1env/Multilingual-v0", "r1env.envs.multilingual:MultilingualEnv")
     register_env("r1env/Choice-v0", "r1env.envs.choice:ChoiceEnv")
     register_env("r1env/General-v0", "r1env.envs.general:GeneralEnv")
+    register_env("r1env/Code-v0", "r1env.envs.code.env:CodeEnv")
+    register_env("r1env/CodeRepair-v0", "r1env.envs.code.env:CodeEnv", turns=2)
     register_env("r1env/Mixture-v0", "r1env.mixture:MixtureEnv")

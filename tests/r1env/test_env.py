@@ -21,6 +21,17 @@ BUILT_IN = [id for id in r1env.registered_ids() if id.startswith("r1env/")]
 PLAYABLE = [*BUILT_IN, "toy/Parity-v0", "toy/Moody-v0"]
 
 
+CODE = ("r1env/Code-", "r1env/CodeRepair-")
+
+
+@pytest.fixture(autouse=True)
+def sandbox_where_needed(request):
+    """Programs are not graded where there is no sandbox."""
+    given = getattr(request.node, "callspec", None)
+    if given is not None and str(given.params.get("id")).startswith(CODE):
+        request.getfixturevalue("sandbox")
+
+
 @pytest.fixture
 def env():
     return r1env.make("r1env/Math-v0")
@@ -39,7 +50,7 @@ def test_gymnasium_makes_it_by_both_names(id):
         env = gym.make(name)
         prompt, _ = env.reset(seed=1)
         assert prompt in env.observation_space
-        assert env.step("no answer")[1:4] == (0.0, True, False)
+        assert env.step("no answer")[1:4] == (0.0, id != "r1env/CodeRepair-v0", False)
         env.close()
 
 
@@ -138,7 +149,9 @@ def test_info_holds_what_is_documented_and_no_more(id, level):
     assert info.keys() == {"task_id", "split", "level", "index"}
     info = env.step("<answer>blue</answer>")[4]
     assert info.keys() == {"task_id", "reward_parts", "verdict", "extracted", "detail", "grader_version"}
-    assert info["extracted"] == "blue" and not any(character.isdigit() for character in info["detail"])
+    assert info["extracted"] == "blue"
+    # A failing test's input may be told, what was expected may not.
+    assert id.startswith(CODE) or not any(character.isdigit() for character in info["detail"])
 
 
 def test_the_right_answer_is_not_quoted_by_a_crash():

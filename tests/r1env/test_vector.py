@@ -139,8 +139,8 @@ def test_a_grader_that_hangs_costs_one_grade():
 
 
 def test_what_cannot_be_vectorised_is_refused():
-    with pytest.raises(ConfigError, match=r"toy/TwoTurn-v0 has a step of its own.*SyncVectorEnv"):
-        r1env.make_vec("toy_envs:toy/TwoTurn-v0", 2)
+    with pytest.raises(ConfigError, match=r"toy/OwnStep-v0 has a step of its own.*SyncVectorEnv"):
+        r1env.make_vec("toy_envs:toy/OwnStep-v0", 2)
     with pytest.raises(ConfigError, match="0 environments"):
         r1env.make_vec("r1env/Math-v0", 0)
     with pytest.raises(EnvError, match="did you mean"):

@@ -11,6 +11,7 @@ import time
 
 import r1env
 from r1env import GraderError, ReasoningEnv
+from r1env.env import responses
 from r1env.envs.math import MathEnv
 
 _HOARD: list[bytes] = []
@@ -79,11 +80,43 @@ class MoodyMathEnv(MathEnv):
         return super().check(task, answer)
 
 
-class TwoTurnEnv(ParityEnv):
-    """Asks back once."""
+class OwnStepEnv(ParityEnv):
+    """Asks back by a step of its own."""
 
     def step(self, action):
         return "Are you sure?", 0.0, False, False, {}
+
+
+class GuessEnv(ReasoningEnv):
+    """A number from 1 to 8 in three guesses, each followed by which way to go."""
+
+    turns = 3
+
+    def generate(self, rng, level):
+        name = "".join(chr(97 + int(i)) for i in rng.integers(26, size=4))
+        return f"{name}: what number?", int(rng.integers(1, 9)), {}
+
+    def check(self, task, answer):
+        if answer == "give up":
+            raise GraderError("the judge is out")
+        while answer == "spin":
+            pass
+        if not answer.isascii() or not answer.isdigit():
+            return "wrong", "not a number"
+        if int(answer) == task.answer:
+            return True
+        return "wrong", "more" if int(answer) < task.answer else "less"
+
+    def follow_up(self, task, transcript, grade):
+        if grade.verdict == "correct" or len(responses(transcript)) >= self.turns:
+            return None
+        return f"{len(responses(transcript))}: {grade.detail}"
+
+
+class EndlessEnv(GuessEnv):
+    """Never lets go of a wrong answer."""
+
+    turns = 10**9
 
 
 class SlowEnv(MoodyEnv):
@@ -114,6 +147,8 @@ class LateEnv(MoodyEnv):
         raise r1env.ConfigError("this environment cannot be made")
 
 
-for _class in (ParityEnv, MoodyEnv, MoodyMathEnv, TwoTurnEnv, SlowEnv, ColdEnv, CrookedEnv, LateEnv):
+for _class in (
+    ParityEnv, MoodyEnv, MoodyMathEnv, OwnStepEnv, GuessEnv, EndlessEnv, SlowEnv, ColdEnv, CrookedEnv, LateEnv
+):  # fmt: skip
     _name = _class.__name__
     r1env.register(f"toy/{_name.removesuffix('Env')}-v0", f"toy_envs:{_name}")
