@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from r1env.errors import ConfigError, nearest
+from r1env.judge.languages.base import COMPILE_LIMITS, Language
 from r1env.judge.languages.cpp import CPP
 from r1env.judge.languages.javascript import JAVASCRIPT
-from r1env.judge.languages.language import COMPILE_LIMITS, Language
 from r1env.judge.languages.python import PYTHON
 
 LANGUAGES = {language.name: language for language in (PYTHON, CPP, JAVASCRIPT)}

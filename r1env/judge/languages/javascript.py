@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from r1env.judge.languages.language import Language
+from r1env.judge.languages.base import Language
 
 JAVASCRIPT = Language(
     name="javascript",
