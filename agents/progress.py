@@ -67,7 +67,9 @@ def phase(title: str, total: int, *, done: int = 0) -> Iterator[Callable[..., No
 def show_rollout(row: dict[str, Any]) -> None:
     """A sampled rollout (a row of rollouts.jsonl), shortened to fit a screen."""
     body = Text()
-    body.append(_short(row["prompt"]), style="bold")
+    prompt = row["prompt"]
+    said = prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+    body.append(_short(said), style="bold")
     body.append("\n" + _short(row["completion"]))
     colour = {"correct": "green", "unscorable": "yellow"}.get(row["verdict"], "red")
     title = f"step {row['step']} · {row['verdict']} · reward {row['reward']:.2f}"

@@ -46,6 +46,7 @@ Judgement: TypeAlias = "bool | tuple[Verdict, str]"
 """Whether an answer is right, or a verdict with one line of why."""
 
 MAX_INDEX = 2**63 - 1
+NO_ANSWER = "no final answer in the response"
 OUT_OF_MEMORY = "grading this answer took more memory than there is"
 _MAX_DRAWS = 10_000
 _OPTIONS = ("task_id", "index", "split", "difficulty")
@@ -315,7 +316,7 @@ class ReasoningEnv(gym.Env[str, str]):
         try:
             extracted = self.extract(task, response)
             if extracted is None or not extracted.strip():
-                verdict, detail = "no_answer", "no final answer in the response"
+                verdict, detail = "no_answer", NO_ANSWER
             else:
                 verdict, detail = _judgement(self.check(task, extracted))
         except MissingDependency:

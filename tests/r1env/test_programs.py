@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import r1env
-from r1env.env import split_of
+from r1env.env import NO_ANSWER, split_of
 from r1env.envs.code import programs
 
 LEVELS = list(programs.LEVELS)
@@ -103,5 +103,8 @@ def test_a_repair_lies_in_the_split_of_its_question():
         question, attempt, fault = (message["content"] for message in task.messages)
         plain = env._assemble((question, task.answer, {}), "train", None)
         assert split_of(plain.id) == split_of(task.id) == "train"
-        assert attempt.startswith("<answer>def f(a,b): return ") and task.answer["reference"] not in attempt
-        assert fault.endswith(": wrong")
+        if fault == NO_ANSWER:
+            assert attempt.endswith(task.answer["reference"]) and "<answer>" not in attempt
+        else:
+            assert attempt.startswith("<answer>def f(a,b): return ") and fault.endswith(": wrong")
+            assert task.answer["reference"] + "<" not in attempt

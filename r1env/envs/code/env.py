@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from r1env import prompts, sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split, responses, split_of
+from r1env.env import NO_ANSWER, Ingredients, Judgement, ReasoningEnv, Split, responses, split_of
 from r1env.envs.code import programs
 from r1env.errors import ConfigError, DataError, GraderError, nearest
 from r1env.judge import CallTests, Case, CodeVerdict, extract_code, from_json, judge, read_problem, to_json
@@ -31,6 +31,7 @@ WALL_SECONDS_A_CPU_SECOND = 5.0
 _SLACK_S = 0.01
 """CPU seconds that do not count for speed: the start of a process takes about so long."""
 _REPAIR = "repair_2"
+_MOST_ATTEMPTS = 30
 
 
 class CodeEnv(ReasoningEnv):
@@ -140,23 +141,18 @@ class CodeEnv(ReasoningEnv):
         return _ingredients(programs.generate(rng, level))
 
     def _with_a_failed_attempt(self, rng: np.random.Generator) -> Ingredients:
-        """A task whose conversation begins with a wrong program. It falls to the split of the task without."""
+        """A task whose conversation begins with an attempt that fails. It falls to the split of the task without."""
         while True:
             program = programs.generate(rng, "steps_2")
             question, answer, meta = plain = _ingredients(program)
             wanted = split_of(self._assemble(plain, self.split, None).id, self.test_share)
-            slips = programs.slips(program)
-            for number in rng.permutation(len(slips)):
-                expression = slips[number]
-                failed = programs.failing_call(program, expression)
-                if failed is None:
+            for _ in range(_MOST_ATTEMPTS):
+                if (failed := _failed_attempt(rng, program)) is None:
                     continue
-                shown = ", ".join(map(repr, failed))
-                fault = told({"input": f"f({shown})", "output": repr(program.value(failed, expression))})
-                attempt = programs.written(program.parameters, expression)
+                attempt, fault = failed
                 messages: list[Message] = [
                     {"role": "user", "content": str(question)},
-                    {"role": "assistant", "content": f"{prompts.ANSWER_OPEN}{attempt}{prompts.ANSWER_CLOSE}"},
+                    {"role": "assistant", "content": attempt},
                     {"role": "user", "content": fault},
                 ]
                 drawn = (messages, answer, meta)
@@ -335,6 +331,24 @@ def _ingredients(program: programs.Program) -> Ingredients:
         "reference": program.source,
     }
     return program.question, answer, {"working": "; ".join(program.expressions)}
+
+
+def _failed_attempt(rng: np.random.Generator, program: programs.Program) -> tuple[str, str] | None:
+    """An attempt, and what it is told: a right one without the tags, one with a slip, or another program; None where it
+    is right after all."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return f"{'; '.join(program.expressions)}\n{program.source}", NO_ANSWER
+    slips = programs.slips(program)
+    another = programs.generate(rng, "steps_2").expressions[-1]
+    expression = slips[int(rng.integers(len(slips)))] if kind == 1 else another
+    failed = programs.failing_call(program, expression)
+    if failed is None:
+        return None
+    shown = ", ".join(map(repr, failed))
+    fault = told({"input": f"f({shown})", "output": repr(program.value(failed, expression))})
+    attempt = programs.written(program.parameters, expression)
+    return f"{prompts.ANSWER_OPEN}{attempt}{prompts.ANSWER_CLOSE}", fault
 
 
 def told(failing: Mapping[str, str]) -> str:

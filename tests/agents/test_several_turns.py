@@ -283,7 +283,7 @@ def test_grpo_trains_on_several_turns(command, tiny_base, tmp_path):
     """From random weights nothing is guessed: the shaping part is learnt from, and every rollout takes all its turns."""
     small = (
         "agent.steps=3", "agent.prompts=3", "agent.group=3", "agent.max_new_tokens=10", "agent.lr=1e-3", "eval.n=3",
-        "eval.k=2", "eval.every=0", "run.rollouts_logged=4", "env.reward.weights.tags=1",
+        "eval.k=2", "eval.every=0", "run.rollouts_logged=4", "run.sample_every=2", "env.reward.weights.tags=1",
     )  # fmt: skip
     done = command(
         "agents.grpo",
