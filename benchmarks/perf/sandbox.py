@@ -11,6 +11,7 @@ that this machine does not have gives a row that says why.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -164,7 +165,10 @@ def _bwrap() -> Iterator[Call]:
     files = runtime.files()
     inner = [runtime.interpreter(), "-I", "-S", "-c", PYTHON.decode()]
     command, environment = bwrap.command(files, inner, descend=False)
-    yield _command(command, env=environment, cwd="/")
+    try:
+        yield _command(command, env=environment, cwd="/")
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def start() -> Zygote:
     files, (ours, theirs) = runtime.files(), runtime.connected()
     settings = {"isolation": "namespaces", "descriptor": theirs.fileno(), "work": _WORK}
     arguments, environment = command(files, runtime.command(_INSIDE, settings))
-    return runtime.started(arguments, ours, theirs, env=environment)
+    return runtime.started(arguments, ours, theirs, files, env=environment)
 
 
 def command(files: str, inner: Sequence[str], *, descend: bool = True) -> tuple[list[str], dict[str, str]]:

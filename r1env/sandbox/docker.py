@@ -7,8 +7,10 @@ bounded memory and processes. `r1-bench sandbox image` makes the image.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
+import shutil
 import socket
 import time
 from typing import IO, Any
@@ -18,6 +20,7 @@ from r1env.sandbox import runtime
 from r1env.sandbox.zygote import START_TIMEOUT_S, Zygote
 
 IMAGE = "r1-sandbox"
+_LABEL = "r1-sandbox"
 _FIRST_UID, _UIDS = 10_000, 4
 _INSIDE, _MEETING = "/sandbox", "/run/r1"
 _CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN")
@@ -53,7 +56,9 @@ def start() -> Zygote:
         "work": "/tmp", "landlock": "where it can be had", "readable": _SYSTEM, "devices": runtime.DEVICES,
     }  # fmt: skip
     try:
-        container = engine().containers.run(
+        found = engine()
+        _remove_left(found)
+        container = found.containers.run(
             IMAGE,
             runtime.command(_INSIDE, settings, "/usr/bin/python3"),
             detach=True,
@@ -70,16 +75,26 @@ def start() -> Zygote:
             memswap_limit="4g",
             pids_limit=256,
             user="0:0",
-            labels={"r1-sandbox": str(os.getpid())},
+            labels={_LABEL: str(os.getpid())},
         )
     except Exception as error:  # the engine's errors are of many kinds
         raise SandboxError(f"the container could not start: {error}") from error
     process = _Container(container)
     try:
-        return Zygote(process, _connected(os.path.join(meeting, "socket"), process), process.errors)
+        zygote = Zygote(process, _connected(os.path.join(meeting, "socket"), process), process.errors)
     except SandboxError:
         process.kill()
+        shutil.rmtree(files, ignore_errors=True)
         raise
+    zygote.at_end(functools.partial(shutil.rmtree, files, True))
+    return zygote
+
+
+def _remove_left(found: Any) -> None:
+    """Containers that have ended without their owner, who was killed."""
+    for container in found.containers.list(all=True, filters={"label": _LABEL, "status": "exited"}):
+        with contextlib.suppress(Exception):
+            container.remove()
 
 
 class _Container:

@@ -52,8 +52,8 @@ def start() -> Zygote:
         held.append(lock)
         first = FIRST_UID + UIDS_EACH * block
         settings |= {"isolation": "uid", "uids": list(range(first, first + UIDS_EACH))}
-    zygote = runtime.started(_command(files, settings), ours, theirs)
-    zygote.keep(*held)
+    zygote = runtime.started(_command(files, settings), ours, theirs, files)
+    zygote.at_end(*(lock.close for lock in held))
     return zygote
 
 

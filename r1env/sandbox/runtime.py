@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
+import contextlib
+import functools
 import json
 import os
 import shutil
@@ -16,11 +17,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from r1env.errors import SandboxError
 from r1env.sandbox.zygote import Zygote
 
 INSIDE = ("zygote.py", "runner.py", "channel.py", "seccomp.py", "landlock.py", "descend.py")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 NOBODY = 65534
+_PREFIX = "r1-sandbox-"
 _BOOT = "import sys; sys.path.insert(0, {path!r}); import json, zygote; zygote.main(json.loads(sys.argv[1]))"
 
 
@@ -69,9 +72,16 @@ def hidden(path: str) -> bool:
 
 
 def files() -> str:
-    """A new directory, readable by all, with what runs inside; removed when this process ends."""
-    path = tempfile.mkdtemp(prefix="r1-sandbox-")
-    atexit.register(shutil.rmtree, path, True)
+    """A new directory, readable by all, with what runs inside. Whoever starts a zygote with it removes it.
+
+    Those of processes that were killed before they could are removed here.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = left.name[len(_PREFIX) :].partition("-")[0]
+        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+            if owner.isdigit() and not os.path.exists(f"/proc/{owner}") and left.stat().st_uid == os.getuid():
+                shutil.rmtree(left, ignore_errors=True)
+    path = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
     package = resources.files("r1env.sandbox")
     for name, source in [*((n, package / "inside" / n) for n in INSIDE), ("wire.py", package / "wire.py")]:
         Path(path, name).write_bytes(source.read_bytes())
@@ -80,8 +90,10 @@ def files() -> str:
     return path
 
 
-def started(arguments: Sequence[str], ours: socket.socket, theirs: socket.socket, **more: Any) -> Zygote:
-    """A zygote from a command that gets `theirs` under its own number.
+def started(
+    arguments: Sequence[str], ours: socket.socket, theirs: socket.socket, files: str, **more: Any
+) -> Zygote:
+    """A zygote from a command that gets `theirs` under its own number; `files` are removed when it ends.
 
     Raises:
         SandboxError: it did not start.
@@ -103,7 +115,13 @@ def started(arguments: Sequence[str], ours: socket.socket, theirs: socket.socket
         **more,
     )
     theirs.close()
-    return Zygote(process, ours, errors)
+    try:
+        zygote = Zygote(process, ours, errors)
+    except SandboxError:
+        shutil.rmtree(files, ignore_errors=True)
+        raise
+    zygote.at_end(functools.partial(shutil.rmtree, files, True))
+    return zygote
 
 
 def connected() -> tuple[socket.socket, socket.socket]:

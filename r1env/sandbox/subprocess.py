@@ -23,4 +23,4 @@ def start() -> Zygote:
     work = os.path.join(files, "work")
     os.mkdir(work, 0o700)
     settings = {"isolation": "none", "descriptor": theirs.fileno(), "work": work}
-    return runtime.started(runtime.command(files, settings), ours, theirs)
+    return runtime.started(runtime.command(files, settings), ours, theirs, files)

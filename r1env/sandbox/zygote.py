@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol
 
 from r1env.errors import SandboxError
@@ -60,7 +60,7 @@ class Zygote:
     def __init__(self, process: Process, connection: socket.socket, errors: IO[bytes]) -> None:
         self._process, self._connection, self._errors = process, connection, errors
         self._binaries: dict[bytes, int] = {}
-        self._held: list[IO[bytes]] = []
+        self._at_end: list[Callable[[], object]] = []
         self._sound = True
         connection.settimeout(START_TIMEOUT_S)
         try:
@@ -70,9 +70,9 @@ class Zygote:
         if ready != b"ready":
             raise SandboxError(f"the sandbox could not start: {self.close() or 'it said nothing'}")
 
-    def keep(self, *held: IO[bytes]) -> None:
-        """Files that are closed when this ends, as locks of what it uses."""
-        self._held.extend(held)
+    def at_end(self, *actions: Callable[[], object]) -> None:
+        """What is done when this has ended: locks given back, files removed."""
+        self._at_end.extend(actions)
 
     @property
     def pid(self) -> int:
@@ -136,8 +136,8 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for file in self._held:
-            file.close()
+        for action in self._at_end:
+            action()
         with self._errors as errors:
             errors.seek(0)
             return errors.read(2000).decode(errors="replace").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 
@@ -213,6 +214,20 @@ def test_a_closed_sandbox_says_so(sandbox):
     with pytest.raises(SandboxError, match="was closed"):
         run(other, "print(1)")
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_files_are_removed_at_the_end_or_by_the_next_one(sandbox, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:3]:
+        parent.chmod(0o755)
+    gone = tmp_path / "r1-sandbox-999999999-x"
+    gone.mkdir()
+    other = opened(sandbox.backend)
+    assert not gone.exists()
+    other.close()
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith("uids")] == []
 
 
 def test_choosing_a_backend():
