@@ -266,7 +266,8 @@ def harness(source: bytes, own_names: list[str]) -> None:
         found["failed"] += 1
         held[site] = False
         if found["first"] is None:
-            first = str(error) if type(error) is AssertionError else text_of(error)
+            # A test's own words about an assertion may say what was expected.
+            first = "an assertion does not hold" if isinstance(error, AssertionError) else text_of(error)
             found.update(first=first[:2000], call=_last_call())
 
     try:
