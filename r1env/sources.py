@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1env.errors import DataError
+from r1env.errors import ConfigError, DataError
 from r1env.grading.exact import parse_number
 from r1env.grading.extract import last_box
 
@@ -225,3 +225,25 @@ def _gold(answer: Any, kind: str) -> str | None:
         _, found, text = text.rpartition("####")
         return text.strip() if found and parse_number(text) is not None else None
     return text or None
+
+
+def is_generated(source: str, level: Any, *, by: str = "generated", **of_datasets: Any) -> bool:
+    """Whether an environment's tasks are generated, and not read from a dataset.
+
+    Args:
+        source: What the environment was given.
+        level: Likewise; datasets have none.
+        by: The generator's name as a source.
+        of_datasets: Arguments that only datasets have, None where they were left out.
+
+    Raises:
+        ConfigError: a level for a dataset, or an argument of datasets for a generator.
+    """
+    generated = source == by
+    if not generated and level is not None:
+        raise ConfigError(f"level {level!r} is for source {by!r}; leave it out with source {source!r}")
+    if generated and any(value is not None for value in of_datasets.values()):
+        *first, last = of_datasets
+        names, they = (f"{', '.join(first)} and {last} are", "them") if first else (f"{last} is", "it")
+        raise ConfigError(f"{names} for datasets; leave {they} out with source {by!r}")
+    return generated

@@ -105,13 +105,9 @@ class ChoiceEnv(ReasoningEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, level=level, reward=reward, render_mode=render_mode)
-        self.generated = source == "generated"
-        if not self.generated and level is not None:
-            raise ConfigError(f"level {level!r} is for source 'generated'; leave it out with source {source!r}")
-        if self.generated and any(value is not None for value in (test_source, columns, categories)):
-            raise ConfigError(
-                "test_source, columns and categories are for datasets; leave them out with source 'generated'"
-            )
+        self.generated = sources.is_generated(
+            source, level, test_source=test_source, columns=columns, categories=categories
+        )
         if columns is not None and set(columns) != set(COLUMNS):
             raise ConfigError(
                 f"columns has the keys {sorted(columns)}; give 'question', 'options' and 'answer'"

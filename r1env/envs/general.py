@@ -88,13 +88,7 @@ class GeneralEnv(ReasoningEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, level=level, reward=reward, render_mode=render_mode)
-        self.generated = source == "generated"
-        if not self.generated and level is not None:
-            raise ConfigError(f"level {level!r} is for source 'generated'; leave it out with source {source!r}")
-        if self.generated and (test_source is not None or columns is not None):
-            raise ConfigError(
-                "test_source and columns are for datasets; leave them out with source 'generated'"
-            )
+        self.generated = sources.is_generated(source, level, test_source=test_source, columns=columns)
         if columns is not None and set(columns) != set(COLUMNS):
             raise ConfigError(f"columns has the keys {sorted(columns)}; give {', '.join(COLUMNS)}")
         if preference is None and self.reward_config.weights.get("preference"):

@@ -77,15 +77,9 @@ class MathEnv(ReasoningEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, level=level, reward=reward, render_mode=render_mode)
-        self.generated = source == "arithmetic"
-        if not self.generated and level is not None:
-            raise ConfigError(
-                f"level {level!r} is for source 'arithmetic'; leave it out with source {source!r}"
-            )
-        if self.generated and (test_source is not None or columns is not None):
-            raise ConfigError(
-                "test_source and columns are for datasets; leave them out with source 'arithmetic'"
-            )
+        self.generated = sources.is_generated(
+            source, level, by="arithmetic", test_source=test_source, columns=columns
+        )
         if extraction not in EXTRACTIONS:
             raise ConfigError(
                 f"extraction {extraction!r} does not exist{nearest(str(extraction), EXTRACTIONS)}"

@@ -107,11 +107,7 @@ class CodeEnv(ReasoningEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, level=level, reward=reward, render_mode=render_mode)
-        self.generated = source == "generated"
-        if not self.generated and level is not None:
-            raise ConfigError(f"level {level!r} is for source 'generated'; leave it out with source {source!r}")
-        if self.generated and test_source is not None:
-            raise ConfigError("test_source is for datasets; leave it out with source 'generated'")
+        self.generated = sources.is_generated(source, level, test_source=test_source)
         if scoring not in SCORINGS:
             raise ConfigError(f"scoring {scoring!r} does not exist{nearest(str(scoring), SCORINGS)}")
         for name, number in (("turns", turns), ("cpu_s", cpu_s), ("memory_mb", memory_mb)):
