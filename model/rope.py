@@ -62,10 +62,15 @@ def rotations(config: V3Config, positions: Tensor) -> Tensor:
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turns the pairs of `x` [..., R] by `turns` complex64 [..., R / 2] (broadcast); float32 inside."""
-    wide = x.float()
-    if wide.storage_offset() % 2 or any(stride % 2 for stride in wide.stride()[:-1]):
-        wide = wide.clone(
-            memory_format=torch.contiguous_format
-        )  # a complex number cannot begin at an odd place
-    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
+    pairs = torch.view_as_complex(_even(x.float()).unflatten(-1, (-1, 2)))
+    out = torch.view_as_real(pairs * turns).flatten(-2)
+    if out.requires_grad:
+        out.register_hook(_even)  # the gradient may be a part of one whose other parts are of odd width
+    return out.to(x.dtype)
+
+
+def _even(x: Tensor) -> Tensor:
+    """The same numbers at even places, as a complex number cannot begin at an odd one."""
+    if x.storage_offset() % 2 or any(stride % 2 for stride in x.stride()[:-1]):
+        return x.clone(memory_format=torch.contiguous_format)
+    return x

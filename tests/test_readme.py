@@ -12,6 +12,7 @@ import pytest
 
 import r1env
 from tests.conftest import ROOT, SMALL
+from tests.r1env.sandboxes import needs_a_sandbox
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, flags=re.M | re.S)
@@ -114,6 +115,8 @@ ENVIRONMENTS = (ROOT / "docs/environments.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("example", re.findall(PYTHON, ENVIRONMENTS, flags=re.M | re.S))
 def test_examples_of_the_environments(example):
+    if "/Code" in example:
+        needs_a_sandbox()
     exec(compile(example, "environments.md", "exec"), {})
 
 

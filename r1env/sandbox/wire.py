@@ -101,6 +101,8 @@ def _plain(value: Any, keep: Callable[[Any], int] | None, depth: int) -> Any:
         return {"complex": [inner(value.real), inner(value.imag)]}
     if isinstance(value, collections.deque):
         return {"deque": [inner(item) for item in value]}
+    if isinstance(value, decimal.Decimal) and value.is_nan():
+        return {"decimal": "NaN"}  # one that signals would raise wherever it is compared
     if isinstance(value, (decimal.Decimal, fractions.Fraction)):
         return {type(value).__name__.lower(): str(value)}
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # arrays and scalars

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 
@@ -54,6 +55,10 @@ def states_and_gradients(
     return hidden.detach(), {n: p.grad for n, p in policy.named_parameters()}
 
 
+def distance(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return float((found.double() - exact).abs().max())
+
+
 @SETTINGS
 @given(
     config=configurations(),
@@ -70,15 +75,18 @@ def test_equals_the_plain_trunk(config, softmax, shapes, threads):
     packed = random_groups(config["seed"], config["vocab_size"], shapes)
     with setting("v3_train=ref"):
         plain, expected = states_and_gradients(policy, packed)
+        exact, exact_gradients = states_and_gradients(copy.deepcopy(policy).double(), packed)
     with setting("v3_train=cpu", threads):
         found, gradients = states_and_gradients(policy, packed)
         with torch.no_grad():  # nothing is kept, and nothing changes
             torch.testing.assert_close(policy.hidden(packed), found, rtol=0, atol=0)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    # Some drawn policies are so ill-conditioned that the plain trunk itself is far from float64's.
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=max(1e-5, 3 * distance(plain, exact)))
     largest = max(float(g.abs().max()) for g in expected.values() if g is not None)
     for name, reference in expected.items():
         if reference is not None:
             bound = 1e-4 * float(reference.abs().max()) + 1e-6 * largest
+            bound = max(bound, 3 * distance(reference, exact_gradients[name]))
             assert float((gradients[name] - reference).abs().max()) <= bound, name
 
 

@@ -33,3 +33,10 @@ def opened(backend: str, workers: int = 1):
     if reason is not None:
         pytest.skip(reason)
     return open_sandbox(backend, workers=workers)
+
+
+def needs_a_sandbox() -> None:
+    """Skips the test, with the reasons, where `backend=auto` finds none."""
+    reason = reason_against("auto")
+    if reason is not None:
+        pytest.skip(reason)

@@ -22,7 +22,7 @@ KEYS = st.recursive(
     max_leaves=4,
 )
 VALUES = st.recursive(
-    KEYS | st.complex_numbers() | st.decimals() | st.fractions(),
+    KEYS | st.complex_numbers() | st.decimals().filter(lambda number: not number.is_snan()) | st.fractions(),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=4).map(tuple)
@@ -37,8 +37,6 @@ VALUES = st.recursive(
 @given(VALUES)
 @settings(max_examples=300, deadline=None)
 def test_a_value_that_came_over_the_wire_is_itself(value):
-    if isinstance(value, Decimal) and value.is_snan():
-        return
     assert same(value, wire.loads(wire.dumps(value)))
 
 
