@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from r1env.errors import DataError
 from r1env.sandbox import wire
@@ -20,17 +20,7 @@ Status: TypeAlias = Literal[
     "wrong_answer",
     "accepted",
 ]
-STATUSES: tuple[Status, ...] = (
-    "sandbox_error",
-    "compile_error",
-    "output_limit_exceeded",
-    "time_limit_exceeded",
-    "memory_limit_exceeded",
-    "runtime_error",
-    "protocol_error",
-    "wrong_answer",
-    "accepted",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 """In order of precedence: where several tests fail, the first of these is said."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 Status: TypeAlias = Literal[
     "ok",
@@ -13,14 +13,7 @@ Status: TypeAlias = Literal[
     "output_limit_exceeded",
     "sandbox_error",
 ]
-STATUSES: tuple[Status, ...] = (
-    "ok",
-    "runtime_error",
-    "memory_limit_exceeded",
-    "time_limit_exceeded",
-    "output_limit_exceeded",
-    "sandbox_error",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 """How a program ended. `ok` is exit code 0, and by itself never means that an answer is right."""
 
 Action: TypeAlias = Literal["program", "calls", "serve", "harness", "binary", "script", "compile"]

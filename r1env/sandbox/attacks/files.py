@@ -12,7 +12,7 @@ ATTACKS = (
         source=r"""
 import glob, hashlib
 for file in ("@SECRET_FILE@", "@SHARED_FILE@", "@PROJECT@/env.py", *glob.glob("@HOME@/.*"), *glob.glob("@PROJECT@/../*"),
-             *glob.glob("/root/.ssh/*"), *glob.glob("/home/*/*"), *glob.glob("/work/*")):
+             *glob.glob("/root/.ssh/*"), *glob.glob("/home/*/*"), *glob.glob("/srv/*")):
     try:
         with open(file, "rb") as found: text = found.read(100)
     except IsADirectoryError: text = os.listdir(file)
