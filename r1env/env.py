@@ -310,7 +310,7 @@ class ReasoningEnv(gym.Env[str, str]):
             MissingDependency: grading needs a package that is not installed.
         """
         started = time.perf_counter()
-        response = self._response(transcript)
+        response = response_text(transcript)
         extracted = None
         verdict: Verdict
         try:
@@ -348,7 +348,7 @@ class ReasoningEnv(gym.Env[str, str]):
         seconds: float,
     ) -> Grade:
         """The grade of a response whose verdict is settled: measures and weighs its parts, and says what comes next."""
-        parsed = prompts.parse(self._response(transcript))
+        parsed = prompts.parse(response_text(transcript))
         parts = {
             **rewards.measure(parsed, verdict, self.reward_config.preset, self.language(task)),
             **self.measure(task, parsed),
@@ -365,14 +365,6 @@ class ReasoningEnv(gym.Env[str, str]):
         )
         observation = self.follow_up(task, transcript, grade) if scorable else None
         return grade if observation is None else dataclasses.replace(grade, observation=observation)
-
-    def _response(self, transcript: Transcript) -> str:
-        """The response that is graded, its reasoning closed where it has none and none was opened for it."""
-        text = response_text(transcript)
-        unopened = self.reward_config.preset == "r1" and not self.reward_config.think_opened
-        if unopened and prompts.THINK_OPEN not in text and prompts.THINK_CLOSE not in text:
-            return f"{prompts.THINK_CLOSE}{text}"
-        return text
 
     def oracle(self, task: Task) -> str | None:
         """A whole response that is right and earns `reward_config.max_reward`; None where nobody knows one."""

@@ -49,9 +49,6 @@ class RewardConfig:
     """Weights by part; parts that are not named keep their default (accuracy 1, format 1, tags and language 0)."""
     language: str | None = None
     """ISO 639-1 code of the language to reason in; None for the one that the task names, if it names one."""
-    think_opened: bool = True
-    """Under preset r1: whether the prompt opens the reasoning, so that a response without `</think>` was cut in it.
-    False where a response brings its own `<think>`: one without any think tag is then a summary from its beginning."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:

@@ -162,7 +162,7 @@ def dataset(env: str, *, language: str | None = "en", **arguments: Any) -> Calla
         language: Against which reasoning is measured; None for none.
         **arguments: Further ones of the environment.
     """
-    reward = {"preset": "r1", "language": language, "think_opened": False}
+    reward = {"preset": "r1", "language": language}
 
     def spec(path: str | None) -> EnvSpec:
         return EnvSpec(
