@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.types import Problem
@@ -31,15 +32,22 @@ class Source:
     hub: str | None = None
     """Name on the Hugging Face Hub; None for one that is not there."""
     config: str | None = None
-    """Its configuration, where it has several."""
+    """Its configuration, where it has several; `*` for all of them."""
     split: str = "test"
     """The split that is asked."""
     revision: str | None = None
     """Commit on the hub; None where none is pinned yet."""
+    hub_files: tuple[str, ...] = ()
+    """Files of the hub's repository that are the dataset; without any, `datasets` reads configuration and split."""
+    hub_sha256: str | None = None
+    """Of these files at `revision` (`benchmarks.data.hash_of`); None where it is not known here."""
     files: tuple[str, ...] = ()
     """Paths under `--data-dir` at which a local copy is looked for, the first that is there counts."""
+    members: tuple[str, ...] = ()
+    """For a dataset of several files, their names; `files` are then directories that hold all of them."""
     sha256: str | None = None
-    """Of that file, or of the generated problems (`benchmarks.plan`); None where it is not known here."""
+    """Of the local copy (`benchmarks.data.hash_of`), or of the generated problems (`benchmarks.plan`); None where it is
+    not known here."""
     licence: str = ""
     """As the dataset states it."""
     url: str = ""
@@ -61,6 +69,9 @@ class Benchmark:
     external benchmark. Its held-out split is what is asked."""
     source: Source = Source()
     """The dataset; without a hub name and files, the problems are generated."""
+    convert: Callable[[Sequence[Path], Path], Path] | None = None
+    """From the dataset's files to what the environment reads, written into the given directory where it is not among
+    them (`benchmarks.data.by_row`); None where the environment reads the rows as they are."""
     levels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """For generated problems, how many of each level; empty for `GENERATED` of the default one."""
     k: int = 1
