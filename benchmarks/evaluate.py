@@ -95,6 +95,7 @@ def evaluate(
         timing = {
             "seconds": round(seconds, 3),
             "samples": len(wanted) - resumed,
+            "graded": work.graded,
             "tokens": work.tokens,
             "tokens_per_s": round(work.tokens / seconds, 1),
         }
@@ -117,6 +118,8 @@ class Work:
         """Samples to be drawn."""
         self.tokens = 0
         """Drawn by this process."""
+        self.graded = 0
+        """Samples graded by this process."""
         self._why: object = "no engine was asked"
         self._graders = {plan.benchmark.name: grader_of(plan) for plan in plans}
         drawn = collections.Counter(key.benchmark for key in wanted & store.drawn)
@@ -175,6 +178,7 @@ class Work:
 
     def _graded(self, key: Key, grade: Grade) -> None:
         self.store.add_grade(key, grade, self._graders[key.benchmark])
+        self.graded += 1
         self._progress.grade(key, grade.verdict)
 
     def __enter__(self) -> Work:

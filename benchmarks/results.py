@@ -47,8 +47,10 @@ def conclude(
     Raises:
         RunError: the directory cannot be written.
     """
+    run = read_run(directory)
+    notes = run.pop("notes")
     with contextlib.ExitStack() as stack:
-        tasks = summary.summarise(plans, directory, _Equality(stack, workers))
+        tasks = summary.summarise(plans, directory, run["benchmarks"], _Equality(stack, workers))
     document = {
         "tasks": tasks,
         "timing": dict(timing),
@@ -56,8 +58,6 @@ def conclude(
         "resumed": resumed,
     }
     records.write_json_atomic(directory / SUMMARY, document)
-    run = read_run(directory)
-    notes = run.pop("notes")
     outputs = (RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY)
     manifest = EvalManifest(
         config_sha256=records.sha256_json(run),
