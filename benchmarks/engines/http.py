@@ -9,15 +9,16 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import queue
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from benchmarks.engines import texts
-from benchmarks.engines.wire import Again, Lost, Refusal, Wire, api_key, endpoint
+from benchmarks.engines import answers, texts
+from benchmarks.engines.wire import Lost, Refusal, Wire, api_key, endpoint
 from benchmarks.types import Ask, Said
 from r1env.errors import ConfigError, SampleError
 
@@ -34,17 +35,6 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
 }
 """By who serves: what undoes the defaults which such a server takes from the model's generation_config.json, so that
 nothing but temperature and top-p shapes a sample; and tags that are special tokens stay in the text."""
-
-_FINISHES: Mapping[str, Literal["stop", "length", "filtered"]] = {
-    "stop": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "content_filter": "filtered",
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,9 +239,11 @@ class HttpEngine:
 
     async def _look(self) -> Served:
         try:
-            listed, _ = await self._wire.exchange("GET", "models", None, _models, retries=2)
+            listed, _ = await self._wire.exchange("GET", "models", None, answers.models, retries=2)
         except Lost as error:
-            raise ConfigError(f"{self.url} cannot be reached: {error}; start the server, or check the address") from error
+            raise ConfigError(
+                f"{self.url} cannot be reached: {error}; start the server, or check the address"
+            ) from error
         except Refusal as error:
             # Some gateways have no list; a wrong key or address shows at once all the same.
             if self._named is None or error.status in (401, 402, 403):
@@ -277,12 +269,18 @@ class HttpEngine:
         if "chat_template_kwargs" in self._extra:
             question["chat_template_kwargs"] = self._extra["chat_template_kwargs"]
         with contextlib.suppress(Lost, Refusal):
-            version, _ = await self._wire.exchange("GET", f"{root}/version", None, lambda body: body.get("version"), 0)
+            version, _ = await self._wire.exchange(
+                "GET", f"{root}/version", None, lambda body: body.get("version"), 0
+            )
             served = dataclasses.replace(served, version=version)
         with contextlib.suppress(Lost, Refusal):
-            tokens, _ = await self._wire.exchange("POST", f"{root}/tokenize", question, lambda body: body.get("tokens"), 0)
+            tokens, _ = await self._wire.exchange(
+                "POST", f"{root}/tokenize", question, lambda body: body.get("tokens"), 0
+            )
             read = {"model": served.model, "tokens": tokens}
-            prompt, _ = await self._wire.exchange("POST", f"{root}/detokenize", read, lambda body: body.get("prompt"), 0)
+            prompt, _ = await self._wire.exchange(
+                "POST", f"{root}/detokenize", read, lambda body: body.get("prompt"), 0
+            )
             if isinstance(prompt, str):
                 digest = hashlib.sha256(prompt.encode("utf-8", "backslashreplace")).hexdigest()
                 served = dataclasses.replace(served, opening=texts.opening(prompt), template_sha256=digest)
@@ -291,11 +289,16 @@ class HttpEngine:
     async def _draw(self, ask: Ask) -> Said:
         begun = time.monotonic()
         served = self._served()
-        is_chat = not isinstance(ask.messages, str)
         sampling = ask.sampling
+        if isinstance(ask.messages, str):
+            path, opened = "completions", texts.opening(ask.messages)
+            prompt: dict[str, Any] = {"prompt": ask.messages}
+        else:
+            path, opened = "chat/completions", served.opening
+            prompt = {"messages": [dict(message) for message in ask.messages]}
         payload = {
             "model": served.model,
-            **({"messages": [dict(m) for m in ask.messages]} if is_chat else {"prompt": ask.messages}),  # type: ignore[call-overload]
+            **prompt,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_new_tokens,
@@ -305,23 +308,18 @@ class HttpEngine:
             **self._extra,
         }
         payload = {name: value for name, value in payload.items() if value is not None}
-        opened = texts.opening(ask.messages) if isinstance(ask.messages, str) else served.opening
 
-        def read(body: Mapping[str, Any]) -> Said:
-            choice, reason = _choice(body)
-            usage = body.get("usage")
-            usage = usage if isinstance(usage, Mapping) else {}
+        def read(body: answers.Body) -> Said:
             return Said(
                 ask=ask,
-                text=_chat_text(choice, opened) if is_chat else texts.whole(_text(choice, "text"), opened),
-                finish_reason=reason,
-                tokens=_count(usage, "completion_tokens"),
-                prompt_tokens=_count(usage, "prompt_tokens"),
+                text=answers.text(body, opened),
+                finish_reason=answers.reason(body),
+                tokens=answers.tokens(body, "completion_tokens"),
+                prompt_tokens=answers.tokens(body, "prompt_tokens"),
                 seconds=0.0,
-                detail=_detail(body, usage),
+                detail=answers.detail(body),
             )
 
-        path = "chat/completions" if is_chat else "completions"
         try:
             said, sendings = await self._wire.exchange("POST", path, payload, read)
         except Lost as error:
@@ -337,14 +335,18 @@ class HttpEngine:
                     "begin-of-sequence token; use --engine transformers or vllm, or a context"
                 )
         contexts = list(dict.fromkeys(context for context, _ in pairs))
-        lengths = dict(zip(contexts, await _all([self._scored(text, _prompt_tokens) for text in contexts])))
-        reads = [
-            self._scored(context + continuation, lambda body, n=lengths[context]: _likelihood(body, n))  # type: ignore[misc]
-            for context, continuation in pairs
-        ]
-        return await _all(reads)
+        counts = await _all([self._scored(text, answers.prompt_length) for text in contexts])
+        starts = dict(zip(contexts, counts))
+        return await _all(
+            [
+                self._scored(
+                    context + continuation, functools.partial(answers.likelihood, start=starts[context])
+                )
+                for context, continuation in pairs
+            ]
+        )
 
-    async def _scored(self, prompt: str, read: Any) -> Any:
+    async def _scored(self, prompt: str, read: Callable[[answers.Body], T]) -> T:
         payload = {
             "model": self._served().model,
             "prompt": prompt,
@@ -367,81 +369,3 @@ async def _all(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _models(body: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    entries = body.get("data")
-    if not isinstance(entries, list):
-        raise Again("the list of models is none")
-    return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
-
-
-def _choice(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Literal["stop", "length", "filtered"]]:
-    """The one choice of an answer, and why it ended."""
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Again("the answer holds no choice")
-    told = choices[0].get("finish_reason")
-    reason = _FINISHES.get(told) if isinstance(told, str) else None
-    if reason is None:  # DeepSeek's insufficient_system_resource, an engine's abort or error: not of the model's making
-        raise Again(f"the response ended by {told!r}")
-    return choices[0], reason
-
-
-def _chat_text(choice: Mapping[str, Any], opened: str | None) -> str:
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise Again("the answer's choice holds no message")
-    content = _text(message, "content")
-    # DeepSeek's API and SGLang say reasoning_content, vLLM says reasoning.
-    reasoning = _text(message, "reasoning_content") or _text(message, "reasoning")
-    return texts.joined(reasoning, content) if reasoning else texts.whole(content, opened)
-
-
-def _text(holder: Mapping[str, Any], name: str) -> str:
-    """A text, empty where there is none."""
-    text = holder.get(name)
-    if text is not None and not isinstance(text, str):
-        raise Again(f"{name} is a {type(text).__name__}")
-    return text or ""
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) else None
-
-
-def _detail(body: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sample's record keeps of the answer beside text and counts."""
-    found = {name: body[name] for name in ("model", "system_fingerprint") if isinstance(body.get(name), str)}
-    details = usage.get("completion_tokens_details")
-    if isinstance(details, Mapping) and (count := _count(details, "reasoning_tokens")) is not None:
-        return {**found, "reasoning_tokens": count}
-    return found
-
-
-def _prompt_tokens(body: Mapping[str, Any]) -> int:
-    count = _count(body.get("usage") or {}, "prompt_tokens")
-    return len(_logprobs(body)["tokens"]) if count is None else count
-
-
-def _logprobs(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    choices = body.get("choices")
-    found = choices[0].get("logprobs") if isinstance(choices, list) and choices else None
-    lists = [found.get(name) for name in ("tokens", "token_logprobs", "top_logprobs")] if found else [None]
-    if any(not isinstance(values, list) for values in lists) or len({len(values) for values in lists}) != 1:  # type: ignore[arg-type]
-        raise ConfigError(
-            "the server tells no log-probabilities of a prompt (echo with logprobs, as vLLM and SGLang have it); "
-            "tasks that need them run with --engine transformers or vllm"
-        )
-    return found  # type: ignore[no-any-return]
-
-
-def _likelihood(body: Mapping[str, Any], context: int) -> tuple[float, bool]:
-    """Sum over the tokens after the context, and whether each was the likeliest."""
-    found, end = _logprobs(body), _prompt_tokens(body)
-    logprobs, tops = found["token_logprobs"][context:end], found["top_logprobs"][context:end]
-    return (
-        float(sum(logprobs)),
-        all(not top or logprob >= max(top.values()) for logprob, top in zip(logprobs, tops)),
-    )

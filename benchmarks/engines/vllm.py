@@ -173,10 +173,13 @@ class VllmEngine:
         gc.collect()
         cleanup_dist_env_and_memory()
 
-    def _requests(self, asks: Iterable[Ask], lost: list[str]) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
-        from model.tokenizer import encode_prompt
+    def _requests(
+        self, asks: Iterable[Ask], lost: list[str]
+    ) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
+
+        from model.tokenizer import encode_prompt
 
         for ask in asks:
             messages = ask.messages if isinstance(ask.messages, str) else [dict(m) for m in ask.messages]
@@ -202,7 +205,11 @@ class VllmEngine:
         begin = self._tokenizer.bos_token_id
         begin = self._tokenizer.eos_token_id if begin is None else begin
         read = SamplingParams(
-            temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=1,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
         for i, pair in enumerate(pairs):
             context, continuation = texts.split(*pair)
@@ -256,7 +263,9 @@ def _platform() -> Any:
     """
     how = "`r1-bench doctor` and docs/engines-for-benchmarks.md say how it is installed"
     if importlib.util.find_spec("vllm") is None:
-        raise MissingDependency(f"vLLM is not installed in this environment, and r1-bench runs where it is; {how}")
+        raise MissingDependency(
+            f"vLLM is not installed in this environment, and r1-bench runs where it is; {how}"
+        )
     try:
         import vllm  # noqa: F401
         from vllm.platforms import current_platform
@@ -267,7 +276,9 @@ def _platform() -> Any:
 
 def _on_a_cpu(config: Any) -> dict[str, Any]:
     """What vLLM needs on a CPU to be right, and to start in seconds."""
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # nothing is left over when this process is killed
+    os.environ.setdefault(
+        "VLLM_ENABLE_V1_MULTIPROCESSING", "0"
+    )  # nothing is left over when this process is killed
     # Its kernels for latent attention know the released sizes only; smaller ones run expanded to heads.
     latent = (getattr(config, "kv_lora_rank", None), getattr(config, "qk_rope_head_dim", None))
     if latent != (512, 64):

@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks.engines.http import HttpEngine
+from benchmarks.types import Ask, Said, Sampling
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reply:
@@ -64,7 +67,9 @@ def chat(
                     "finish_reason": finish,
                 }
             ],
-            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10} if usage is None else usage,
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+            if usage is None
+            else usage,
         }
     )
 
@@ -149,7 +154,11 @@ class Server:
     def _reply(self, asked: Asked, before: int) -> Reply:
         if asked.path != "/v1/models":
             return self.script(asked, before)
-        return self.models if isinstance(self.models, Reply) else Reply(body={"object": "list", "data": self.models})
+        return (
+            self.models
+            if isinstance(self.models, Reply)
+            else Reply(body={"object": "list", "data": self.models})
+        )
 
     @staticmethod
     def _send(handler: http.server.BaseHTTPRequestHandler, reply: Reply) -> None:
@@ -167,3 +176,38 @@ class Server:
         time.sleep(reply.delay_s)
         handler.wfile.write(body if reply.cut is None else body[: reply.cut])
         handler.close_connection = reply.cut is not None
+
+
+QUICK = {"first_pause_s": 0.005, "concurrency": 8}
+
+
+def ask(number: int = 0, **changes: Any) -> Ask:
+    fields: dict[str, Any] = {
+        "benchmark": "sums",
+        "problem": f"p{number}",
+        "sample": 0,
+        "messages": ({"role": "user", "content": f"What is {number} + 2?"},),
+        "seed": 1000 + number,
+        "sampling": Sampling(temperature=0.6, top_p=0.95, max_new_tokens=64),
+    }
+    return Ask(**{**fields, **changes})
+
+
+def draw(server: Server, asks: list[Ask] | None = None, **settings: Any) -> list[Said]:
+    engine = HttpEngine(server.url, **{**QUICK, **settings})
+    try:
+        return list(engine.generate([ask()] if asks is None else asks))
+    finally:
+        engine.close()
+
+
+def said(script: Script, **settings: Any) -> Said:
+    """The one sample that comes of a script."""
+    with Server(script) as server:
+        (found,) = draw(server, **settings)
+    return found
+
+
+def once(first: Reply, then: Reply | None = None) -> Script:
+    """A fault, and after it an answer."""
+    return lambda asked, before: first if before == 0 else then or chat()
