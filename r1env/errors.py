@@ -47,10 +47,6 @@ class GraderError(R1Error, RuntimeError):
     """The grading machinery itself failed (no verdict on any answer follows from it)."""
 
 
-class SampleError(R1Error, RuntimeError):
-    """Samples that a model or its server did not give, however often it was asked."""
-
-
 class SandboxError(R1Error, RuntimeError):
     """No sandbox for programs can be had on this machine, or one could not start."""
 
