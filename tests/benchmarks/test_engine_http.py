@@ -8,9 +8,11 @@ import socket
 import pytest
 from openai_server import QUICK, Asked, Reply, Script, Server, ask, chat, complaint, draw, said
 
+from benchmarks import engines
 from benchmarks.engines import wire
 from benchmarks.engines.http import HttpEngine
-from r1env.errors import ConfigError, SampleError
+from benchmarks.types import SampleError
+from r1env.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -378,3 +380,17 @@ def test_likelihoods_that_never_come():
         with pytest.raises(SampleError, match="did not score 'x': 500 boom"):
             engine.loglikelihoods([("x", "a")])
         engine.close()
+
+
+# The command's way to it.
+
+
+def test_it_is_opened_by_name():
+    with Server() as server:
+        setup = engines.Setup(model=server.url, engine=engines.resolve(server.url), options={"concurrency": 3})
+        engine = engines.open_engine(setup)
+        assert isinstance(engine, HttpEngine) and engine.concurrency == 3
+        assert [found.text for found in engine.generate([ask()])] == ["4"]
+        engine.close()
+    with pytest.raises(ConfigError, match="--dtype float32 is the server's affair"):
+        engines.open_engine(engines.Setup(model="http://localhost:1", engine="http", dtype="float32"))
