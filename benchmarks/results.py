@@ -51,6 +51,9 @@ def conclude(
     notes = run.pop("notes")
     with contextlib.ExitStack() as stack:
         tasks = summary.summarise(plans, directory, run["benchmarks"], _Equality(stack, workers))
+    for plan in plans:
+        if plan.benchmark.kind == "judged":
+            tasks[plan.benchmark.name]["judge"] = notes["judge"]["name"]
     document = {
         "tasks": tasks,
         "timing": dict(timing),

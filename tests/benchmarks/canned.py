@@ -69,11 +69,16 @@ def wish(**more: Any) -> plan.Wish:
     return plan.Wish(**{"tasks": ("quick-math",), "limit": 12, "samples": 4, **more})
 
 
-def run(directory: Path, engine: Canned | None = None, *, again: Any = lambda grade: False, **more: Any) -> dict[str, Any]:
+def run(
+    directory: Path, engine: Canned | None = None, *, again: Any = lambda grade: False, **more: Any
+) -> dict[str, Any]:
     """An evaluation of the canned engine, in this process."""
     asked = wish(**more)
     plans = plan.make(tasks.find(asked.tasks), asked)
-    facts = {**identity(plans, {"name": "canned"}, "canned", "auto"), "notes": {"model": "canned", "wish": asked.plain()}}
+    facts = {
+        **identity(plans, {"name": "canned"}, "canned", "auto"),
+        "notes": {"model": "canned", "wish": asked.plain()},
+    }
     return evaluate(plans, directory, facts, lambda: engine or Canned(), again=again, workers=1)
 
 

@@ -25,7 +25,9 @@ def lines(path):
 
 def content(directory):
     """Samples without the time they took."""
-    return {key_of(line): (line["text"], line["seed"], line["finish_reason"]) for line in read_samples(directory)}
+    return {
+        key_of(line): (line["text"], line["seed"], line["finish_reason"]) for line in read_samples(directory)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,9 @@ def test_ctrl_c_keeps_the_samples_and_says_so(tmp_path, undisturbed):
     assert again["resumed"] == kept and again["tasks"] == undisturbed[1]["tasks"]
 
 
-@pytest.mark.parametrize("torn", [b'{"benchmark": "quick-ma', b'{"benchmark": "quick-math", "problem": "x", "sampl', b"\n", b"{"])
+@pytest.mark.parametrize(
+    "torn", [b'{"benchmark": "quick-ma', b'{"benchmark": "quick-math", "problem": "x", "sampl', b"\n", b"{"]
+)
 def test_a_torn_line_is_dropped(tmp_path, undisturbed, torn):
     canned.run(tmp_path, limit=3)
     for name in ("samples.jsonl", "grades.jsonl"):
@@ -155,7 +159,7 @@ def test_a_grade_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     def full(self, key, grade):
         raise RunError("the disk is full")
 
-    monkeypatch.setattr(Work, "_graded", full)
+    monkeypatch.setattr(Work, "_take", full)
     with pytest.raises(RunError, match="the disk is full"):
         canned.run(tmp_path)
 
@@ -173,13 +177,17 @@ def test_grading_goes_on_while_the_engine_samples(tmp_path):
 def test_the_children_end_with_a_killed_parent(tmp_path):
     process = canned.start(tmp_path, delay_s=0.05)
     wait_for(process, tmp_path / "grades.jsonl", 1)
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout.split()
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
     process.kill()
     process.communicate()
     assert children
     end = time.monotonic() + 10
     while time.monotonic() < end:
-        states = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(children)], capture_output=True, text=True).stdout
+        states = subprocess.run(
+            ["ps", "-o", "stat=", "-p", ",".join(children)], capture_output=True, text=True
+        ).stdout
         if all(state.startswith("Z") for state in states.split()):
             return
         time.sleep(0.05)

@@ -39,7 +39,12 @@ def test_the_document_keeps_its_contract(evaluated):
     assert entry["k"] == 4 and entry["n"] == 12 and set(entry["pass_at_k"]) == {"1", "2", "4"}
     assert entry["data"] | {"verified": True} == entry["data"] and len(entry["data"]["sha256"]) == 64
     protocol = entry["protocol"]
-    assert (protocol["temperature"], protocol["top_p"], protocol["prompt"], protocol["k"]) == (0.6, 0.95, "chat", 4)
+    assert (protocol["temperature"], protocol["top_p"], protocol["prompt"], protocol["k"]) == (
+        0.6,
+        0.95,
+        "chat",
+        4,
+    )
     low, high = entry["pass_at_1_ci95"]
     assert 0 <= low < entry["pass_at_1"] < high <= 1
     assert json.loads((directory / "summary.json").read_text()) == json.loads(json.dumps(document))
@@ -59,7 +64,9 @@ def test_figures_equal_what_was_said(evaluated):
         expected = pass_at_k([4] * 12, [sum(right) for right in by_problem.values()], k)
         assert math.isclose(entry["pass_at_k"][str(k)], expected)
     assert entry["truncated"] == sum(s["seed"] % 5 == 4 for s in said) / 48
-    assert entry["no_answer"] == sum(s["seed"] % 5 in (3, 4) for s in said) / 48, "a cut reasoning has no answer"
+    assert entry["no_answer"] == sum(s["seed"] % 5 in (3, 4) for s in said) / 48, (
+        "a cut reasoning has no answer"
+    )
     assert entry["unscorable"] == 0 and entry["language"] is None
     assert math.isclose(entry["mean_tokens"], sum(len(s["text"]) for s in said) / 48)
     levels = entry["by_level"]
@@ -74,7 +81,9 @@ def test_the_manifest_says_how_to_do_it_again(evaluated):
     assert manifest["model"] == "canned" and manifest["engine"]["engine"] == "canned" and manifest["seed"] == 0
     for name, sha256 in manifest["outputs"].items():
         assert records.sha256_file(directory / name) == sha256
-    assert {"samples.jsonl", "grades.jsonl", "problems.jsonl", "summary.json", "run.json"} <= set(manifest["outputs"])
+    assert {"samples.jsonl", "grades.jsonl", "problems.jsonl", "summary.json", "run.json"} <= set(
+        manifest["outputs"]
+    )
     wish = plan.Wish.of(manifest["evaluation"]["notes"]["wish"])
     assert wish == canned.wish()
     assert manifest["metrics"]["quick-math"]["value"] == document["tasks"]["quick-math"]["value"]
@@ -198,7 +207,9 @@ def test_regrading_gives_only_what_another_grader_gave(tmp_path, evaluated):
         row["grader"], row["verdict"] = "r1env/Math-v0 1", "wrong"
     rows[9]["verdict"] = "unscorable"
     (tmp_path / "grades.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    document = canned.run(tmp_path, canned.Canned(fails=0), again=lambda grade: grade["verdict"] == "unscorable")
+    document = canned.run(
+        tmp_path, canned.Canned(fails=0), again=lambda grade: grade["verdict"] == "unscorable"
+    )
     assert document["timing"]["graded"] == 8 and document["timing"]["samples"] == 0
     assert document["tasks"] == evaluated[1]["tasks"]
     assert len((tmp_path / "grades.jsonl").read_text().splitlines()) == 48 + 8, "grades are only ever added"
@@ -323,7 +334,9 @@ def test_regrading_recorded_outputs_of_gsm8k_gives_the_published_verdicts(tmp_pa
         json.loads(line)
         for line in (data_dir / "grader_cases/math_equiv_gsm8k_modelout_dev.jsonl").read_text().splitlines()
     ]
-    rows = [{"question": f"Case {number}", "answer": f"#### {case['gold']}"} for number, case in enumerate(cases)]
+    rows = [
+        {"question": f"Case {number}", "answer": f"#### {case['gold']}"} for number, case in enumerate(cases)
+    ]
     (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     wish = plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path))
     made = plan.make(tasks.find(wish.tasks), wish)
