@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.engines import Setup, fingerprint, open_engine, resolve
-from benchmarks.types import Ask, Sampling, SampleError
+from benchmarks.types import Ask, SampleError, Sampling
 from r1env.errors import CheckpointError, ConfigError
 
 
