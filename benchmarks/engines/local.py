@@ -6,6 +6,7 @@ whatever else is in the batch.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import os
@@ -25,7 +26,7 @@ from r1env import records
 from r1env.errors import CheckpointError, ConfigError
 
 MAX_ROWS = 256
-"""Samples written at a time."""
+"""Samples written at a time, unless `max_rows` says otherwise."""
 _MEMORY_SHARE = 1 / 4
 """Of the machine's memory, or the GPU's, that the cache may take."""
 _LOGITS_BYTES = 2**28
@@ -71,7 +72,8 @@ class LocalEngine:
         self.context = int(_config(policy).max_position_embeddings)
         """Tokens of prompt and response together, at most."""
         room = max(self.context, int(_memory_bytes(policy.device) * _MEMORY_SHARE / _bytes_per_token(policy)))
-        self._engine = build_engine(self.name, policy, tokenizer, max_rows=MAX_ROWS, max_cache_tokens=room)
+        self._rows = int(setup.options.get("max_rows", MAX_ROWS))
+        self._engine = build_engine(self.name, policy, tokenizer, max_rows=self._rows, max_cache_tokens=room)
 
     def describe(self) -> dict[str, Any]:
         """Model, dtype, chat template, device, threads, versions, hardware."""
@@ -99,19 +101,23 @@ class LocalEngine:
             ConfigError: chat messages for a model without a chat template.
         """
         source, numbers = iter(asks), itertools.count()
+        unread: collections.deque[tuple[Ask, int]] = collections.deque()  # their prompts fill the context
         open_asks: dict[int | str, tuple[Ask, float, int, str]] = {}
-        prompt: tuple[Any, list[int], str] = (None, [], "")  # samples of one problem share it, and follow each other
+        prompt: tuple[Any, list[int], str] = (
+            None,
+            [],
+            "",
+        )  # samples of one problem share it, and follow each other
 
         def fill() -> None:
             nonlocal prompt
-            while len(open_asks) < 2 * MAX_ROWS and (ask := next(source, None)) is not None:
+            while len(open_asks) < 2 * self._rows and (ask := next(source, None)) is not None:
                 if ask.messages is not prompt[0]:
                     prompt = (ask.messages, *self._encode(ask))
                 _, ids, opened = prompt
                 room = self.context - len(ids)
                 if room < 1:
-                    why = f"its prompt has {len(ids)} tokens, and the model's context is {self.context}"
-                    self.failed.append((ask, SampleError(f"{ask.benchmark} problem {ask.problem}: {why}")))
+                    unread.append((ask, len(ids)))
                     continue
                 number = next(numbers)
                 open_asks[number] = (ask, time.perf_counter(), len(ids), opened)
@@ -123,6 +129,7 @@ class LocalEngine:
                 self._engine.submit(Request(id=number, prompt_ids=ids, params=params, seed=ask.seed))
 
         fill()
+        yield from map(_unread, _emptied(unread))
         for number, _, completion in self._engine.finished():
             ask, begun, prompt_tokens, opened = open_asks.pop(number)
             yield Said(
@@ -134,6 +141,7 @@ class LocalEngine:
                 seconds=time.perf_counter() - begun,
             )
             fill()
+            yield from map(_unread, _emptied(unread))
 
     def _encode(self, ask: Ask) -> tuple[list[int], str]:
         """Token ids of a prompt, and what it writes of the response."""
@@ -193,6 +201,25 @@ class LocalEngine:
         """Nothing is held that the garbage collector does not free."""
 
 
+def _emptied(queue: collections.deque[tuple[Ask, int]]) -> Iterator[tuple[Ask, int]]:
+    while queue:
+        yield queue.popleft()
+
+
+def _unread(asked: tuple[Ask, int]) -> Said:
+    """What a model says to a problem that is longer than its context: nothing, and that is how it is counted."""
+    ask, tokens = asked
+    return Said(
+        ask=ask,
+        text="",
+        finish_reason="length",
+        tokens=0,
+        prompt_tokens=tokens,
+        seconds=0.0,
+        detail={"error": "the prompt fills the model's context"},
+    )
+
+
 def _config(policy: Any) -> Any:
     return policy.config if hasattr(policy, "config") else policy.model.config
 
@@ -204,7 +231,9 @@ def _bytes_per_token(policy: Any) -> int:
         width = config.kv_lora_rank + config.qk_rope_head_dim
     else:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        width = (
+            2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        )
     return int(config.num_hidden_layers * width * policy.lm_head_weight.element_size())
 
 

@@ -11,7 +11,7 @@ from benchmarks.types import Problem
 from r1env import prompts
 from r1env.errors import ConfigError, DataError
 from r1env.registry import EnvSpec
-from r1env.types import Message, Task
+from r1env.types import Task
 
 Kind = Literal["rule", "judged", "external"]
 
@@ -188,8 +188,3 @@ def _name(task: Task, place: int) -> str:
         if fact in task.meta:
             return str(task.meta[fact])
     return str(place + 1)
-
-
-def wording(messages: tuple[Message, ...] | str) -> str:
-    """A prompt as one text, for people."""
-    return messages if isinstance(messages, str) else "\n\n".join(message["content"] for message in messages)
