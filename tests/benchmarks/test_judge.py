@@ -29,7 +29,7 @@ class Scripted:
         asks = list(asks)
         self.asked += asks
         for ask in reversed(asks) if self.backwards else asks:
-            text = self.reply(ask.messages[0]["content"])
+            text = self.reply(ask.messages[0]["content"]) if callable(self.reply) else self.reply.pop()
             if isinstance(text, SampleError):
                 self.failed.append((ask, text))
             elif text is not None:
@@ -92,6 +92,7 @@ def test_only_the_summary_is_judged():
         (ADA, "It was Ada."),
     )
     assert [found[number].verdict for number in range(4)] == ["correct", "no_answer", "no_answer", "correct"]
+    assert dict(found[1].parts) == {"accuracy": 0.0, "attempted": 0.0}
     assert len(engine.asked) == 2
     for ask in engine.asked:
         text = ask.messages[0]["content"]
@@ -140,8 +141,7 @@ def test_pairs_are_judged_in_both_orders(judge, win, verdict, backwards):
 
 def test_a_pair_with_one_reply_missing_is_unscorable():
     for lost in (SampleError("503"), None, "no verdict"):
-        replies = iter(["VERDICT: A", lost])
-        (grade,) = grades(Scripted(lambda _: next(replies)), (HI, "ours")).values()
+        (grade,) = grades(Scripted([lost, "VERDICT: A"]), (HI, "ours")).values()
         assert grade.verdict == "unscorable" and "win" not in grade.parts
 
 

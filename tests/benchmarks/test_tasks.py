@@ -141,7 +141,7 @@ def test_names_are_unique_and_fields_are_sane():
             assert source.revision is None or len(source.revision) == 40
             assert all(len(sha) == 64 for sha in (source.sha256, source.hub_sha256) if sha)
             assert source.hub or source.files
-    r1 = {name: benchmark for name, benchmark in zip(names, benchmarks, strict=True)}
+    r1 = dict(zip(names, benchmarks, strict=True))
     protocol = {"aime24": 64, "gpqa-diamond": 64, "math500": 16, "codeforces": 16, "livecodebench": 8}
     assert {name: r1[name].k for name in protocol} == protocol  # arXiv 2501.12948 § 3
     assert all(benchmark.max_new_tokens == 32_768 for benchmark in benchmarks if not benchmark.generated)
