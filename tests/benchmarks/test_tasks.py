@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import shutil
 import types
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +234,19 @@ def test_plugins_add_benchmarks(monkeypatch):
     said = [str(warning.message) for warning in warned]
     assert any("plugin thief" in text and "'math500' is taken" in text for text in said)
     assert any("plugin broken" in text and "no such thing" in text for text in said)
+
+
+def test_the_page_names_every_benchmark():
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    missing = [b.name for b in tasks.all() if f"`{b.name}`" not in page and not b.name.startswith("mgsm-")]
+    assert not missing
+
+
+def test_the_pages_example_is_a_benchmark(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    names: dict = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)
+    (riddles,) = names["tasks"]()
+    (tmp_path / "acme-riddles.jsonl").write_text('{"question": "2 + 2?", "answer": "4"}\n')
+    (problem,) = riddles.problems(data.fetch(riddles, tmp_path).path)
+    assert problem.task.answer == "4"
