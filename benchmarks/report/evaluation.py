@@ -2,6 +2,7 @@
 
     problems.jsonl   what was asked            samples.jsonl   what the model said
     summary.json     the figures               grades.jsonl    what the grader made of it
+    run.json         what decided the samples
     manifest.json    with what it was made; there once the evaluation is finished
 
 Responses can be long: their text stays on disk, and is read where somebody wants to see it.
@@ -52,6 +53,8 @@ class Evaluation:
     """The figures, as `--json` prints them."""
     manifest: Mapping[str, Any]
     """With what they were made; empty while the evaluation goes on."""
+    run: Mapping[str, Any]
+    """What decided the samples: model, engine, seed."""
     problems: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """By benchmark and problem id, in the order in which they are asked: name, messages, meta."""
     samples: tuple[Sample, ...]
@@ -127,6 +130,7 @@ def read(
         directory=directory,
         summary=figures,
         manifest=records.plain(made or {}),
+        run=_document(directory / "run.json") or {},
         problems=problems,
         samples=tuple(samples.values()),
         grades=places,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -10,30 +11,27 @@ from benchmarks.report.evaluation import Evaluation
 
 
 def made(evaluation: Evaluation) -> dict[str, Any]:
-    """The facts that reports show; None where the manifest does not say.
+    """The facts that reports show; None where nobody says.
+
+    They are the manifest's, and run.json's while there is none.
 
     Returns:
-        `model`, `engine` (what it says about itself), `command` (as a shell reads it), `seed`, `git_commit`,
-        `created`, `versions`, `hardware`, `seconds`.
+        `model`, `model_sha256`, `engine` (what it says about itself), `command` (as a shell reads it), `seed`,
+        `git_commit`, `created`, `versions`, `hardware`, `seconds`.
     """
-    manifest, summary = evaluation.manifest, evaluation.summary
-    engine = _first(manifest, summary, key="engine") or {}
+    manifest, run = evaluation.manifest, evaluation.run
+    engines = run.get("engines") or []
+    engine = manifest.get("engine") or (engines[-1] if engines else {})
+    engine = {"name": run["engine"], **engine} if run.get("engine") else engine
     command = manifest.get("command")
-    timing = summary.get("timing")
+    timing = evaluation.summary.get("timing")
+    identity = run.get("model")
     return {
-        "model": _first(manifest, summary, key="model") or (engine.get("model") if isinstance(engine, Mapping) else None),
+        "model": manifest.get("model") or run.get("name"),
+        "model_sha256": identity if re.fullmatch(r"[0-9a-f]{64}", str(identity)) else None,
         "engine": engine,
         "command": shlex.join(map(str, command)) if isinstance(command, list) else command,
         "seconds": timing.get("seconds") if isinstance(timing, Mapping) else None,
-        **{key: manifest.get(key) for key in ("seed", "git_commit", "created", "versions", "hardware")},
+        "seed": manifest.get("seed", run.get("seed")),
+        **{key: manifest.get(key) for key in ("git_commit", "created", "versions", "hardware")},
     }
-
-
-def _first(*places: Mapping[str, Any], key: str) -> Any:
-    """A fact, wherever it is recorded: in the manifest, its metrics, or the summary."""
-    for place in places:
-        nested = place.get("metrics")
-        for found in (place, nested if isinstance(nested, Mapping) else {}):
-            if found.get(key):
-                return found[key]
-    return None

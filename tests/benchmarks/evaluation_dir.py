@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import random
 from pathlib import Path
 from typing import Any
 
 from r1env import records
-from r1env.stats import mean_ci95, pass_at_k
+from r1env.stats import pass_at_k, share_ci95, standard_error
 
 from tests.pages import NASTY
 
@@ -58,6 +57,8 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
     _lines(directory / "problems.jsonl", problems)
     _lines(directory / "samples.jsonl", samples)
     _lines(directory / "grades.jsonl", grades)
+    run = {"model": hashlib.sha256(model.encode()).hexdigest(), "name": model, "engine": "transformers", "dtype": "auto", "seed": seed, "benchmarks": {}}
+    records.write_json_atomic(directory / "run.json", run)
     summary = {"tasks": tasks, "timing": {"seconds": 321.5}, "manifest": "manifest.json", "resumed": 0}
     records.write_json_atomic(directory / "summary.json", summary)
     if finished:
@@ -65,7 +66,9 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
         made_with = {
             "config_sha256": hashlib.sha256(b"config").hexdigest(),
             "seed": seed,
-            "metrics": {"model": model, "engine": {"name": "transformers", "model": model, "dtype": "float32"}},
+            "metrics": {name: {key: entry[key] for key in ("metric", "value", "k", "n")} for name, entry in tasks.items()},
+            "model": model,
+            "engine": {"name": "transformers", "model": model, "dtype": "float32"},
             "outputs": {name: records.sha256_file(directory / name) for name in names},
             "git_commit": "0123456789abcdef0123456789abcdef01234567",
             "versions": {"python": "3.11.7", "torch": "2.13.0"},
@@ -84,18 +87,16 @@ def task_entry(made: Made, drawn: list[tuple[dict, dict]]) -> dict[str, Any]:
         if grade["verdict"] != "unscorable":
             by_problem.setdefault(sample["problem"], []).append(grade["verdict"] == "correct")
     shares = {problem: sum(right) / len(right) for problem, right in sorted(by_problem.items())}
-    value, low, high = mean_ci95(list(shares.values()))
-    mean = sum(shares.values()) / len(shares)
-    spread = math.sqrt(sum((share - mean) ** 2 for share in shares.values()) / (len(shares) - 1))
+    value, low, high = share_ci95(list(shares.values()), samples=made.k)
     ks = sorted({1, *(2**i for i in range(10) if 2**i <= made.k), made.k})
     full = [right for right in by_problem.values() if len(right) == made.k]
     share_of = lambda verdict: sum(grade["verdict"] == verdict for _, grade in drawn) / len(drawn)  # noqa: E731
     return {
         "pass_at_1": value,
         "pass_at_1_ci95": [low, high],
-        "pass_at_1_se": spread / math.sqrt(len(shares)),
+        "pass_at_1_se": standard_error(list(shares.values())),
         "k": made.k,
-        "n": len(shares),
+        "n": made.n,
         "pass_at_k": {str(k): pass_at_k([made.k] * len(full), [sum(right) for right in full], k) for k in ks},
         "cons_at_k": sum(share > 0.5 for share in shares.values()) / len(shares),
         "cons_ties": 1,
