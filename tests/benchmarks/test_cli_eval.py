@@ -58,7 +58,8 @@ def test_samples_say_how_they_ended(evaluated):
 
 def test_a_table_for_people(evaluated, tiny_base, capsys):
     code, out, _ = run(capsys, "eval", "--model", tiny_base, *SMALL, "--out", evaluated)
-    assert code == 0 and "quick-math" in out and str(evaluated) in out
+    assert code == 0 and "quick-math" in out and str(evaluated / "report.html") in out
+    assert (evaluated / "report.html").exists() and (evaluated / "report.md").exists()
 
 
 def test_the_directory_has_a_default(tiny_base, tmp_path, monkeypatch, capsys):
