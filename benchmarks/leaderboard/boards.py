@@ -143,7 +143,7 @@ def pin(name: str, pins: Pins, path: Path = FILE) -> None:
         raise DataError(f"board {name!r} cannot be pinned: it {'has pins already' if name in boards else 'is unknown'}")
     document = json.loads(path.read_text(encoding="utf-8"))
     document["boards"][name]["pins"] = dataclasses.asdict(pins)
-    line = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
+    line = lambda value: json.dumps(value, ensure_ascii=False)
     rows = ",\n".join(f"    {line(key)}: {line(board)}" for key, board in document["boards"].items())
     text = f'{{\n  "protocol": {line(document["protocol"])},\n  "boards": {{\n{rows}\n  }}\n}}\n'
     records.write_atomic(path, text)

@@ -225,7 +225,7 @@ def _measured_line(
     value, interval = figure
     scale = 1 if metric.unit == "rating" else 100
     low, high = interval or (None, None)
-    write = lambda number: "" if number is None else f"{scale * number:.4f}"  # noqa: E731
+    write = lambda number: "" if number is None else f"{scale * number:.4f}"
     return {
         "model": result["model"]["name"],
         "benchmark": board.title,

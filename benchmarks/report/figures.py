@@ -49,7 +49,7 @@ def bar(entry: Mapping[str, Any], width: int = 24) -> str:
     figure, bounds = entry.get("value"), entry.get("value_ci95")
     if not is_share(entry) or not isinstance(figure, (int, float)):
         return ""
-    place = lambda share: min(width - 1, max(0, int(share * width)))  # noqa: E731
+    place = lambda share: min(width - 1, max(0, int(share * width)))
     low, high = bounds or (figure, figure)
     cells = ["━" if place(low) <= i <= place(high) else "┄" for i in range(width)]
     cells[place(figure)] = "●"

@@ -52,7 +52,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    line = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    line = lambda cells: f"| {' | '.join(cells)} |"
     return [line(columns), line(["---"] * len(columns)), *(line(row) for row in rows)]
 
 
