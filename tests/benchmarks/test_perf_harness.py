@@ -25,5 +25,5 @@ def test_both_sides_are_measured(data_dir):
 @needs_lm_eval
 def test_without_data_it_says_where_they_belong(monkeypatch, tmp_path):
     monkeypatch.setenv("R1_DATA_DIR", str(tmp_path))
-    with pytest.raises(DataError, match="gsm8k/test.jsonl"):
+    with pytest.raises(DataError, match=r"gsm8k/test\.jsonl"):
         harness.measure(Options(repeats=1, steps=1))
