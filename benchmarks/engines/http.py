@@ -296,6 +296,7 @@ class HttpEngine:
         begun = time.monotonic()
         served = self._served()
         sampling = ask.sampling
+        opened: str | None
         if isinstance(ask.messages, str):
             path, opened = "completions", texts.opening(ask.messages)
             prompt: dict[str, Any] = {"prompt": ask.messages}

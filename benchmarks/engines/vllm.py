@@ -25,7 +25,7 @@ _CACHE_SHARE = 0.25
 
 _QUIET = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout belongs to the command's own document
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
 }
 
@@ -266,8 +266,7 @@ class VllmEngine:
         self.failed.append((ask, SampleError(told)))
 
     def _opening(self, prompt: Sequence[int]) -> str:
-        end = self._tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)
-        return texts.opening(end)
+        return texts.opening(str(self._tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)))
 
 
 def _platform() -> Any:
