@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.parsing import Add, Commands
 
 if TYPE_CHECKING:
+    from benchmarks.evaluate import Judging
     from benchmarks.output import Report
 
 ENGINES = ("auto", "native", "transformers", "vllm", "http")
@@ -75,6 +76,18 @@ def add_parser(commands: Commands, add: Add) -> None:
         action="store_true",
         help="go on with data that is not the known or locked one; the result is marked",
     )
+    parser.add_argument(
+        "--engine-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="http: concurrency, per_minute, retries, timeout_s, patience_s, extra; native, transformers: max_rows; "
+        "vllm: whatever vllm.LLM takes. A value is JSON, or else text; may be repeated",
+    )
+    parser.add_argument("--judge", metavar="M", help="the model that grades what no rule can, like --model")
+    parser.add_argument(
+        "--judge-engine", metavar="NAME", choices=ENGINES, default="auto", help="its engine (default: auto)"
+    )
     parser.add_argument("--out", metavar="DIR", help="default: runs/bench/, by model and seed")
     parser.add_argument(
         "--workers", metavar="N", type=int, help="grading processes (default: the cores, at most 4)"
@@ -109,14 +122,20 @@ def run(given: argparse.Namespace) -> Report:
         data_dir=given.data_dir,
         allow_changed=given.allow_changed_data,
     )
-    plans = plan.make(tasks.find(wish.tasks), wish)
+    setup = engines.Setup(model=given.model, engine=engine, dtype=given.dtype, options=_options(given))
+    judging = judge(given)
+    benchmarks = tasks.find(wish.tasks)
+    if judging is None and (
+        judged := [benchmark.name for benchmark in benchmarks if benchmark.kind == "judged"]
+    ):
+        raise ConfigError(f"{', '.join(judged)}: a judge model grades that; name one with --judge")
+    plans = plan.make(benchmarks, wish)
     model = engines.fingerprint(given.model)
     out = (
         Path(given.out).expanduser()
         if given.out
         else Path("runs/bench") / _directory_name(model["name"], wish.seed)
     )
-    setup = engines.Setup(model=given.model, engine=engine, dtype=given.dtype)
     document = evaluate(
         plans,
         out,
@@ -125,9 +144,44 @@ def run(given: argparse.Namespace) -> Report:
             "notes": {"model": model["name"], "wish": wish.plain()},
         },
         lambda: engines.open_engine(setup),
+        judging=judging,
         workers=given.workers,
     )
     return Report(document=document, show=lambda: show(document, out))
+
+
+def judge(given: argparse.Namespace) -> Judging | None:
+    """The judge of --judge and --judge-engine.
+
+    Raises:
+        ConfigError, CheckpointError: there is no such model, or the engine does not fit it.
+    """
+    from benchmarks import engines
+    from benchmarks.evaluate import Judging
+
+    if given.judge is None:
+        return None
+    setup = engines.Setup(model=given.judge, engine=engines.resolve(given.judge, given.judge_engine))
+    known = engines.fingerprint(given.judge)
+    name = f"{known['name']} {known['sha256'][:12]}" if "sha256" in known else known["name"]
+    return Judging(name=name, open=lambda: engines.open_engine(setup))
+
+
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    import json
+
+    from r1env.errors import ConfigError
+
+    found: dict[str, Any] = {}
+    for pair in given.engine_option:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(f"--engine-option {pair!r} is not KEY=VALUE; write for instance concurrency=16")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def _names(given: argparse.Namespace) -> tuple[str, ...]:
@@ -149,28 +203,9 @@ def _directory_name(model: str, seed: int) -> str:
 
 
 def show(document: dict[str, Any], out: Path) -> None:
-    """Prints the figures for people."""
-    from benchmarks import output
+    """Prints the figures for people, and where the rest is."""
+    from benchmarks import output, report
 
-    rows = [
-        (
-            name,
-            entry["metric"],
-            _share(entry["value"]),
-            "" if entry["value_ci95"] is None else "–".join(_share(end) for end in entry["value_ci95"]),
-            f"{entry['n']} × {entry['k']}",
-            "" if entry["mean_tokens"] is None else f"{entry['mean_tokens']:.0f}",
-            _share(entry["truncated"]),
-            _share(entry["no_answer"]),
-            _share(entry["unscorable"]),
-        )
-        for name, entry in document["tasks"].items()
-    ]
-    columns = ("benchmark", "metric", "value", "95%", "n × k", "tokens", "cut", "no answer", "unscorable")
-    output.table(columns, rows)
+    report.show(document)
     output.say()
-    output.say(str(out))
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    output.say(str(out / "report.html"))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.commands.eval import ENGINES
 from benchmarks.parsing import Add, Commands
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def add_parser(commands: Commands, add: Add) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=int, help="grading processes (default: the cores, at most 4)"
     )
+    parser.add_argument("--judge", metavar="M", help="the model that judges anew what no rule can grade")
+    parser.add_argument(
+        "--judge-engine", metavar="NAME", choices=ENGINES, default="auto", help="its engine (default: auto)"
+    )
     parser.set_defaults(module=__name__)
 
 
@@ -47,7 +52,7 @@ def run(given: argparse.Namespace) -> Report:
     import collections
 
     from benchmarks import plan, tasks
-    from benchmarks.commands.eval import show
+    from benchmarks.commands.eval import judge, show
     from benchmarks.evaluate import evaluate
     from benchmarks.output import Report, say
     from benchmarks.store import read_grades, read_run
@@ -63,6 +68,7 @@ def run(given: argparse.Namespace) -> Report:
         directory,
         run,
         None,
+        judging=judge(given),
         again=lambda grade: given.all or grade["verdict"] == "unscorable",
         workers=given.workers,
     )

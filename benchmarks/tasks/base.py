@@ -21,7 +21,7 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 GENERATED = 200
 """Problems of an environment that draws them without end, where nobody says how many."""
 
-_NAMES = ("unique_id", "id", "task_id", "name")
+_NAMES = ("unique_id", "id", "task_id", "question_id", "name")
 """Facts of a task by which its dataset calls it."""
 
 
