@@ -36,6 +36,7 @@ def open(setup: Setup) -> VllmEngine:
     Raises:
         MissingDependency: vLLM is not installed here, or does not import.
         CheckpointError: it cannot load the model.
+        ConfigError: an option that it does not know.
     """
     return VllmEngine(setup.model, dtype=setup.dtype, **setup.options)
 
@@ -53,6 +54,7 @@ class VllmEngine:
     Raises:
         MissingDependency: vLLM is not installed here, or does not import.
         CheckpointError: it cannot load the model.
+        ConfigError: an option that it does not know.
     """
 
     name = "vllm"
@@ -88,6 +90,8 @@ class VllmEngine:
                 **arguments,
             }
             self._engine = _load(str(model), given)
+        except TypeError as error:
+            raise ConfigError(f"vLLM does not take these options: {error}") from error
         except (OSError, ValueError, RuntimeError) as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"vLLM cannot load {model}: {told}") from error
