@@ -59,6 +59,7 @@ def test_real_data_loads_and_its_oracle_is_right(name, data_dir, request):
     assert found.source in benchmark.source.files and len(found.sha256) == 64
     problems = benchmark.problems(found.path)
     assert len({problem.task.id for problem in problems}) == len(problems)
+    assert all(problem.name for problem in problems)
     if COUNTS[name] is not None:
         assert len(problems) == COUNTS[name]
     else:
