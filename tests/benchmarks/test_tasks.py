@@ -94,10 +94,8 @@ def test_real_outputs_are_judged_as_published(data_dir):
     (benchmark,) = tasks.find(["gsm8k"])
     path = data.fetch(benchmark, data_dir).path
     env = benchmark.spec(path).make()
-    rows = [
-        json.loads(line)
-        for line in (data_dir / "grader_cases/math_equiv_gsm8k_modelout_dev.jsonl").open(encoding="utf-8")
-    ]
+    cases = (data_dir / "grader_cases/math_equiv_gsm8k_modelout_dev.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in cases.splitlines()]
     agreed = 0
     for row in rows:
         task = env.ask("?", row["gold"])
