@@ -5,7 +5,7 @@ Codeforces' definition of a problem's rating, players of the same rating solve i
 
 The rating is the most likely one a posteriori, under a normal prior. Samples of one problem are more alike than the
 scale says (a model knows the trick or does not), so their likelihood is tempered by the dispersion that the data show
-(quasi-binomial; McCullagh and Nelder 1989 § 4.5): at least 1, at most the samples a problem. The 95% interval lies
+(as in a quasi-binomial model; McCullagh and Nelder 1989 § 4.5): at least 1, at most the samples a problem. The 95% interval lies
 between the 2.5% and 97.5% points of the posterior. docs/statistics.md says how often it holds.
 
 `benchmarks.standings` rates by a place in contests instead.
@@ -113,12 +113,16 @@ def _mode(ratings: _Numbers, right: _Numbers, samples: _Numbers, prior: Prior) -
 
 
 def _dispersion(rating: float, ratings: _Numbers, right: _Numbers, samples: _Numbers) -> float:
-    """Pearson's statistic over its degrees of freedom, between 1 and all samples of a problem being one."""
+    """Squared surprises over their variances, between 1 and all samples of a problem being one.
+
+    A ratio of sums, so that the problems count by what they tell of the rating; one failure on the easiest problem,
+    where next to no variance is expected, would outweigh all others in a sum of ratios.
+    """
     if len(ratings) == 1:
         return float(samples[0])  # nothing tells its samples from a single one
-    chance = np.clip(chance_ahead(rating, ratings), 1e-9, 1 - 1e-9)
-    pearson = float(np.sum((right - samples * chance) ** 2 / (samples * chance * (1 - chance))))
-    return min(max(1.0, pearson / (len(ratings) - 1)), float(samples.mean()))
+    chance = chance_ahead(rating, ratings)
+    surprise = float(np.sum((right - samples * chance) ** 2)) * len(ratings) / (len(ratings) - 1)
+    return min(max(1.0, surprise / float(np.sum(samples * chance * (1 - chance)))), float(samples.mean()))
 
 
 def _interval(

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RESAMPLES = 10_000
 EXACT_UP_TO = 20
 """Differences whose 2^n signs are all tried; of more, `FLIPS` are drawn."""
 FLIPS = 100_000
 _NORMAL = NormalDist()
-_CELLS = 2_000_000  # of an array of draws: bounds it to 16 MB
+_CELLS = 1 << 20  # of an array: bounds it to 8 MB
+_STEPS = 257  # between values, up to which these are taken as they are
 _T_975 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
 
 
@@ -33,51 +33,58 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_ci95(values: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None) -> Interval:
-    """Mean and 95% percentile-bootstrap interval (10,000 resamples of the values), for values of any range.
+def mean_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
+    """Mean and 95% percentile-bootstrap interval, for values of any range.
 
-    A plain percentile interval is too short for few values, and too long where the means of resamples are steps of a
-    stair. So its levels are those that make it as long as Student's t (Hesterberg 2015, arXiv 1411.5279, the expanded
-    percentile interval), and it ends within a step as far as the level lies within it. The interval never leaves the
+    What resampling without end comes to is calculated (`_resampled`), so that there is no seed. A plain percentile
+    interval is too short for few values, and where the means of resamples are the steps of a stair, it ends too late
+    or too early. So its levels are those that make it as long as Student's t (Hesterberg 2015, arXiv 1411.5279, the
+    expanded percentile interval), and it ends within a step as far as the level lies within it. It never leaves the
     range of the values. One value, one cluster, or equal values give an interval of width 0: the data then say nothing
-    about spread. For shares, which have a range that is known, `share_ci95` does better.
+    about spread. For shares, whose range is known, `share_ci95` does better.
 
     Args:
         values: [N] floats, one per problem, N ≥ 1.
-        seed: Seed of the resampling; equal inputs give equal intervals everywhere.
         clusters: [N] names; values of one name are resampled together.
 
     Raises:
         ValueError: no values, a value that is not finite, or another number of clusters than of values.
     """
     data = _checked(values)
+    sums, sizes = _by_cluster(data, clusters)
     if np.all(data == data[0]):
         return Interval(float(data[0]), float(data[0]), float(data[0]))
-    mean = float(data.mean())
-    sums, sizes = _by_cluster(data, clusters)
-    count = len(sums)
-    if count == 1:
+    mean, count = float(data.mean()), len(sums)
+    # The mean's change with each cluster: its own mean where all are of one size.
+    steps = mean + (sums - sizes * mean) * (count / data.size) if clusters is not None else data
+    if np.ptp(steps) == 0:
         return Interval(mean, mean, mean)
-    scale = float(np.abs(data).max())
-    # Rounded, because sums of the same values in another order differ in their last digits.
-    steps, times = np.unique(np.round(_resampled(sums, sizes, seed) / scale, 12), return_counts=True)
-    levels = (np.cumsum(times) - times / 2) / RESAMPLES
+    means, chances = _resampled(steps)
     tail = _NORMAL.cdf(-_t_975(count - 1) * math.sqrt(count / (count - 1)))
-    low, high = np.interp([tail, 1 - tail], levels, steps * scale)
+    low, high = np.interp([tail, 1 - tail], np.cumsum(chances) - chances / 2, means)
     return Interval(mean, float(low), float(high))
 
 
-def _resampled(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Means of resamples of whole clusters: [RESAMPLES]."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, _CELLS // sums.size)
-    equal = bool(np.all(sizes == sizes[0]))
-    means = []
-    for start in range(0, RESAMPLES, rows):
-        picks = rng.integers(sums.size, size=(min(rows, RESAMPLES - start), sums.size))
-        totals = sums[picks].sum(axis=1)
-        means.append(totals / (sums.size * sizes[0] if equal else sizes[picks].sum(axis=1)))
-    return np.concatenate(means)
+def _resampled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The means that a resample can have, in order, and their chances.
+
+    The sum of n draws has the n-fold convolution of the values' own distribution: the n-th power of its Fourier
+    transform. Shares are a few steps apart; other values are split between the nearest places of a fine grid.
+    """
+    n, least, span = values.size, values.min(), np.ptp(values)
+    parts = (values - least) / span
+    steps = next((s for s in range(1, _STEPS) if np.abs(parts * s - np.round(parts * s)).max() < 1e-9), 0)
+    if not steps:
+        steps = max(_STEPS, min(16 * _STEPS, _CELLS // n))
+    places = parts * steps
+    below = np.minimum(np.floor(places + 1e-9), steps - 1)
+    above = np.clip(places - below, 0.0, 1.0)
+    index = below.astype(np.int64)
+    own = np.bincount(index, 1 - above, steps + 1) + np.bincount(index + 1, above, steps + 1)
+    size = 1 << (n * steps).bit_length()
+    chances = np.fft.irfft(np.fft.rfft(own / n, size) ** n, size)[: n * steps + 1]
+    possible = np.flatnonzero(chances > 1e-12)  # less is rounding
+    return least + span * possible / (n * steps), chances[possible]
 
 
 def share_ci95(
@@ -144,7 +151,7 @@ def standard_error(values: ArrayLike, *, clusters: Sequence[Hashable] | None = N
     """Standard error of the mean over problems; NaN for one value or cluster, which say nothing about it.
 
     With clusters, the root of C/(C−1) · Σ over clusters of (Σ within (value − mean))² / N², as for a ratio of means
-    (Miller 2024, arXiv 2411.00640 § 2.2, with the correction for few clusters).
+    (Miller 2024, arXiv 2411.00640, with the correction for few clusters).
 
     Raises:
         ValueError: no values, a value that is not finite, or another number of clusters than of values.
@@ -162,9 +169,7 @@ def _variance(sums: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
     return float(np.square(residuals).sum() * len(sums) / (len(sums) - 1) / total**2)
 
 
-def paired_diff_ci95(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None
-) -> Interval:
+def paired_diff_ci95(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
     """Mean and 95% interval of the change from `a` to `b` (b − a) over the same problems (`mean_ci95`).
 
     Pairing takes the problems' differing difficulty out of the interval.
@@ -172,17 +177,16 @@ def paired_diff_ci95(
     Args:
         a: [N] values before, one per problem.
         b: [N] values after, of the same problems in the same order.
-        seed: Seed of the resampling.
         clusters: [N] names; differences of one name are resampled together.
 
     Raises:
         ValueError: lengths that differ, no values, or a value that is not finite.
     """
-    return mean_ci95(_differences(a, b), seed, clusters=clusters)
+    return mean_ci95(_differences(a, b), clusters=clusters)
 
 
 def paired_permutation_p(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None
+    a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> float:
     """Two-sided p-value of a difference between `a` and `b` over the same problems.
 
@@ -194,8 +198,8 @@ def paired_permutation_p(
     Args:
         a: [N] values of one, one per problem.
         b: [N] values of the other, of the same problems in the same order.
-        seed: Seed of the draws.
         clusters: [N] names; differences of one name change their sign together.
+        seed: Seed of the draws.
 
     Raises:
         ValueError: lengths that differ, no values, or a value that is not finite.
