@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from r1env import stats
 from r1env.errors import DataError
 
 SLOPE = math.log(10) / 400
 """Of the log-odds, a rating point."""
+_MANY = 1_000_000  # degrees of freedom at which Student's distribution is the normal one
 _Numbers = NDArray[np.float64]
 
 
@@ -115,14 +117,18 @@ def _mode(ratings: _Numbers, right: _Numbers, samples: _Numbers, prior: Prior) -
 def _dispersion(rating: float, ratings: _Numbers, right: _Numbers, samples: _Numbers) -> float:
     """Squared surprises over their variances, between 1 and all samples of a problem being one.
 
-    A ratio of sums, so that the problems count by what they tell of the rating; one failure on the easiest problem,
-    where next to no variance is expected, would outweigh all others in a sum of ratios.
+    A ratio of sums, so that problems count by what they tell of the rating; in a sum of ratios one failure on the
+    easiest problem, where next to no variance is expected, would outweigh all others. Problems far from the rating
+    are no degrees of freedom either, and few of these widen the interval as Student's t does.
     """
-    if len(ratings) == 1:
-        return float(samples[0])  # nothing tells its samples from a single one
     chance = chance_ahead(rating, ratings)
-    surprise = float(np.sum((right - samples * chance) ** 2)) * len(ratings) / (len(ratings) - 1)
-    return min(max(1.0, surprise / float(np.sum(samples * chance * (1 - chance)))), float(samples.mean()))
+    variances = samples * chance * (1 - chance)
+    problems = float(variances.sum() ** 2 / np.square(variances).sum())
+    surprise = float(np.square(right - samples * chance).sum() / variances.sum())
+    if problems < 2:
+        return float(samples.mean())  # nothing tells the samples of one problem from a single one
+    surprise *= problems / (problems - 1) * (stats.t_975(int(problems) - 1) / stats.t_975(_MANY)) ** 2
+    return min(max(1.0, surprise), float(samples.mean()))
 
 
 def _interval(

@@ -60,7 +60,7 @@ def mean_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = None) 
     if np.ptp(steps) == 0:
         return Interval(mean, mean, mean)
     means, chances = _resampled(steps)
-    tail = _NORMAL.cdf(-_t_975(count - 1) * math.sqrt(count / (count - 1)))
+    tail = _NORMAL.cdf(-t_975(count - 1) * math.sqrt(count / (count - 1)))
     low, high = np.interp([tail, 1 - tail], np.cumsum(chances) - chances / 2, means)
     return Interval(mean, float(low), float(high))
 
@@ -124,7 +124,7 @@ def share_ci95(
         )  # all alike: the fewest that the problems can stand for
     else:
         trials = min(most, spread / variance if variance else math.inf)
-    square = _t_975(len(sums) - 1) ** 2 / trials
+    square = t_975(len(sums) - 1) ** 2 / trials
     centre = (mean + square / 2) / (1 + square)
     half = math.sqrt(square * (spread + square / 4)) / (1 + square)
     # The ends hold the mean; rounding would leave it a hair outside.
@@ -143,7 +143,7 @@ def student_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = Non
     sums, sizes = _by_cluster(data, clusters)
     if len(sums) < 2:
         raise ValueError("one value says nothing about spread; give two or more")
-    mean, half = float(data.mean()), _t_975(len(sums) - 1) * math.sqrt(_variance(sums, sizes))
+    mean, half = float(data.mean()), t_975(len(sums) - 1) * math.sqrt(_variance(sums, sizes))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -260,7 +260,27 @@ def minimum_detectable_difference(standard_error: float, problems: int, *, power
             f"a standard error of {standard_error} over {problems} problems at power {power} has no detectable "
             "difference; give at least 0, 2, and a power in 0.5 to 1"
         )
-    return (_t_975(problems - 1) + _NORMAL.inv_cdf(power)) * standard_error
+    return (t_975(problems - 1) + _NORMAL.inv_cdf(power)) * standard_error
+
+
+def t_975(freedom: int) -> float:
+    """Student's quantile at 0.975, to 1e-5: a table below 10 degrees of freedom, then Abramowitz and Stegun 26.7.5.
+
+    Raises:
+        ValueError: no degree of freedom.
+    """
+    if freedom < 1:
+        raise ValueError(f"Student's distribution has no {freedom} degrees of freedom; give at least 1")
+    if freedom <= len(_T_975):
+        return _T_975[freedom - 1]
+    z = _NORMAL.inv_cdf(0.975)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
@@ -292,20 +312,6 @@ def _by_cluster(
     index: dict[Hashable, int] = {}
     places = [index.setdefault(name, len(index)) for name in clusters]
     return np.bincount(places, weights=data), np.bincount(places).astype(np.float64)
-
-
-def _t_975(freedom: int) -> float:
-    """Student's quantile at 0.975, to 1e-4: tables below 10 degrees of freedom, then Abramowitz and Stegun 26.7.5."""
-    if freedom <= len(_T_975):
-        return _T_975[freedom - 1]
-    z = _NORMAL.inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def pass_at_k(n: int | Sequence[int], c: int | Sequence[int], k: int) -> float:

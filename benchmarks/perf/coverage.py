@@ -38,33 +38,33 @@ def shares(
 
 def by_score(times: int, seed: int) -> Table:
     """Of `share_ci95`, for single problems."""
-    rows: list[tuple[object, ...]] = []
-    for n in (30, 200, 1000):
-        for kind, spread in KINDS.items():
-            for k in (1, 4, 16, 64):
-                held = [
-                    _coverage(
-                        lambda values, k=k: stats.share_ci95(values, samples=k),
-                        _drawn(times, seed, p=p, spread=spread, n=n, k=k),
-                        p,
-                    )
-                    for p in SHARES
-                ]
-                rows.append((n, kind, k, *(f"{share:.3f}" for share in held)))
+    rows = _grid(lambda values, k: stats.share_ci95(values, samples=k), (30, 200, 1000), SHARES, times, seed)
     return "share_ci95", ("problems", "they are", "samples each", *map(str, SHARES)), rows
 
 
 def by_bootstrap(times: int, seed: int) -> Table:
-    """Of `mean_ci95`, for single problems: fewer cases, since each interval takes 10,000 resamples."""
-    chances = (0.2, 0.5, 0.8)
+    """Of `mean_ci95`, for single problems."""
+    rows = _grid(lambda values, k: stats.mean_ci95(values), (30, 200), SHARES[3:], times, seed)
+    return "mean_ci95", ("problems", "they are", "samples each", *map(str, SHARES[3:])), rows
+
+
+def _grid(
+    interval: Callable[[NDArray[np.float64], int], stats.Interval],
+    sizes: Sequence[int],
+    means: Sequence[float],
+    times: int,
+    seed: int,
+) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for n in (30, 200):
-        for k in (1, 16):
-            held = [
-                _coverage(stats.mean_ci95, _drawn(times, seed, p=p, spread=2.0, n=n, k=k), p) for p in chances
-            ]
-            rows.append((n, "spread", k, *(f"{share:.3f}" for share in held)))
-    return "mean_ci95", ("problems", "they are", "samples each", *map(str, chances)), rows
+    for n in sizes:
+        for kind, spread in KINDS.items():
+            for k in (1, 4, 16, 64):
+                held = []
+                for p in means:
+                    drawn = _drawn(times, seed, p=p, spread=spread, n=n, k=k)
+                    held.append(_coverage(lambda values, k=k: interval(values, k), drawn, p))
+                rows.append((n, kind, k, *(f"{share:.3f}" for share in held)))
+    return rows
 
 
 def by_cluster(times: int, seed: int) -> Table:
@@ -75,7 +75,7 @@ def by_cluster(times: int, seed: int) -> Table:
         for told in (True, False):
             held = []
             for p in (0.2, 0.5, 0.8):
-                rng = np.random.default_rng(seed)
+                rng = np.random.default_rng([seed, clusters, round(1000 * p)])
                 chances = np.repeat(rng.beta(2 * p, 2 * (1 - p), (times, clusters)), 4, axis=1)
                 values = rng.binomial(4, chances) / 4
                 given = names if told else None
@@ -93,7 +93,7 @@ def of_ratings(times: int, seed: int) -> Table:
     for k in (1, 16):
         for luck in (0.0, 300.0):
             for strength in (800.0, 1600.0, 2400.0, 3200.0):
-                rng = np.random.default_rng(seed)
+                rng = np.random.default_rng([seed, k, round(luck), round(strength)])
                 found = []
                 for _ in range(times):
                     met = problems + luck * rng.standard_normal(problems.size)
@@ -123,7 +123,7 @@ _OF_RATINGS = 10
 def _drawn(
     times: int, seed: int, *, p: float, spread: float | None, n: int, k: int
 ) -> Iterator[NDArray[np.float64]]:
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, n, k, round(1000 * p), round(10 * (spread or 0))])
     for start in range(0, times, _CHUNK):
         yield from shares(rng, p=p, spread=spread, n=n, k=k, times=min(_CHUNK, times - start))
 

@@ -110,7 +110,7 @@ def test_the_detectable_difference_is_found_8_times_in_10(n):
     true = minimum_detectable_difference(1 / math.sqrt(n), n)
     draws = rng.normal(true, 1.0, size=(20_000, n))
     distance = np.abs(draws.mean(axis=1)) / (draws.std(axis=1, ddof=1) / math.sqrt(n))
-    assert np.mean(distance > stats._t_975(n - 1)) == pytest.approx(0.8, abs=0.015)
+    assert np.mean(distance > stats.t_975(n - 1)) == pytest.approx(0.8, abs=0.015)
 
 
 def test_the_detectable_difference_by_hand():

@@ -92,7 +92,7 @@ def all_resamples(values) -> tuple[float, float]:
     n = len(values)
     means = np.array(values)[np.array(list(product(range(n), repeat=n)))].mean(axis=1)
     steps, counts = np.unique(np.round(means, 9), return_counts=True)
-    tail = stats._NORMAL.cdf(-stats._t_975(n - 1) * math.sqrt(n / (n - 1)))
+    tail = stats._NORMAL.cdf(-stats.t_975(n - 1) * math.sqrt(n / (n - 1)))
     low, high = np.interp([tail, 1 - tail], (np.cumsum(counts) - counts / 2) / n**n, steps)
     return float(low), float(high)
 
@@ -149,7 +149,7 @@ def test_share_interval_solves_its_equation(counts, samples, copies):
         trials = mean * (1 - mean) / error**2 if error else math.inf
         trials = min(trials, n * samples) if samples else trials
         for end in (low, high):
-            half = stats._t_975(n - 1) * math.sqrt(end * (1 - end) / trials)
+            half = stats.t_975(n - 1) * math.sqrt(end * (1 - end) / trials)
             assert abs(mean - end) == pytest.approx(half, abs=1e-9)
 
 
@@ -159,7 +159,7 @@ def test_share_interval_at_the_ends():
     assert nothing.low == 0 and 1 - 0.025 ** (1 / 30) < nothing.high < 0.13  # not below the exact bound
     assert share_ci95([0.5] * 10).low == 0.5  # no bound on what a share tells
     wilson = share_ci95([0.5] * 10, samples=2)
-    assert wilson.low == pytest.approx(0.5 - stats._t_975(9) * math.sqrt(wilson.low * (1 - wilson.low) / 20))
+    assert wilson.low == pytest.approx(0.5 - stats.t_975(9) * math.sqrt(wilson.low * (1 - wilson.low) / 20))
     for bad, words in (([1.5], "no share"), ([-0.1], "no share")):
         with pytest.raises(ValueError, match=words):
             share_ci95(bad)
@@ -184,7 +184,7 @@ def test_students_quantile_leaves_a_fortieth_above(freedom):
     # With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), on a finite range.
     angles = np.linspace(0, math.pi / 2, 2_000_001)
     density = np.cos(angles) ** (freedom - 1)
-    below = angles <= math.atan(stats._t_975(freedom) / math.sqrt(freedom))
+    below = angles <= math.atan(stats.t_975(freedom) / math.sqrt(freedom))
     assert density[below].sum() / density.sum() == pytest.approx(0.95, abs=1e-5)
 
 
