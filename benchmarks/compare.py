@@ -149,9 +149,9 @@ def compare(
         raise DataError(
             f"{a.name} ({', '.join(a.tasks)}) and {b.name} ({', '.join(b.tasks)}) have no task in common"
         )
-    reasons = {name: found for name in chosen if (found := obstacles(a, b, name))}
+    reasons = {name: differing for name in chosen if (differing := obstacles(a, b, name))}
     if reasons and not anyway:
-        told = "; ".join(f"{name}: {', '.join(found)}" for name, found in reasons.items())
+        told = "; ".join(f"{name}: {', '.join(differing)}" for name, differing in reasons.items())
         raise DataError(f"{a.name} and {b.name} cannot be compared: {told}; --anyway compares them, marked")
     pairs = {name: _paired(a.tasks[name], b.tasks[name]) for name in chosen}
     for name, (ours, _) in pairs.items():

@@ -20,8 +20,8 @@ EXACT_UP_TO = 20
 """Differences whose 2^n signs are all tried; of more, `FLIPS` are drawn."""
 FLIPS = 100_000
 _NORMAL = NormalDist()
-_CELLS = 1 << 20  # of an array: bounds it to 8 MB
-_STEPS = 257  # between values, up to which these are taken as they are
+_CELLS = 1 << 20  # about as many as an array may have: 8 MB
+_STEPS = 257  # below as many, between the least and the greatest, values are taken as they are
 _T_975 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
 
 
@@ -55,13 +55,14 @@ def mean_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = None) 
     if np.all(data == data[0]):
         return Interval(float(data[0]), float(data[0]), float(data[0]))
     mean, count = float(data.mean()), len(sums)
-    # The mean's change with each cluster: its own mean where all are of one size.
-    steps = mean + (sums - sizes * mean) * (count / data.size) if clusters is not None else data
-    if np.ptp(steps) == 0:
+    # Where clusters differ in size, by how much each moves the mean; else each one's own mean.
+    pulls = data if clusters is None else mean + (sums - sizes * mean) * (count / data.size)
+    if np.ptp(pulls) == 0:
         return Interval(mean, mean, mean)
-    means, chances = _resampled(steps)
+    means, chances = _resampled(pulls)
     tail = _NORMAL.cdf(-t_975(count - 1) * math.sqrt(count / (count - 1)))
-    low, high = np.interp([tail, 1 - tail], np.cumsum(chances) - chances / 2, means)
+    ends = np.interp([tail, 1 - tail], np.cumsum(chances) - chances / 2, means)
+    low, high = np.clip(ends, data.min(), data.max())
     return Interval(mean, float(low), float(high))
 
 
@@ -75,7 +76,7 @@ def _resampled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     parts = (values - least) / span
     steps = next((s for s in range(1, _STEPS) if np.abs(parts * s - np.round(parts * s)).max() < 1e-9), 0)
     if not steps:
-        steps = max(_STEPS, min(16 * _STEPS, _CELLS // n))
+        steps = max(64, min(4096, _CELLS // n))
     places = parts * steps
     below = np.minimum(np.floor(places + 1e-9), steps - 1)
     above = np.clip(places - below, 0.0, 1.0)
@@ -118,10 +119,8 @@ def share_ci95(
         return Interval(mean, 0.0, 1.0)
     spread, variance = mean * (1 - mean), _variance(sums, sizes)
     most = math.inf if samples is None else float(data.size * samples)
-    if spread == 0:
-        trials = float(
-            data.size**2 / np.square(sizes).sum()
-        )  # all alike: the fewest that the problems can stand for
+    if spread == 0:  # all or none: the fewest trials that the problems can stand for
+        trials = float(data.size**2 / np.square(sizes).sum())
     else:
         trials = min(most, spread / variance if variance else math.inf)
     square = t_975(len(sums) - 1) ** 2 / trials
@@ -311,7 +310,8 @@ def _by_cluster(
         raise ValueError(f"{data.size} values have {len(clusters)} clusters; name one for each value")
     index: dict[Hashable, int] = {}
     places = [index.setdefault(name, len(index)) for name in clusters]
-    return np.bincount(places, weights=data), np.bincount(places).astype(np.float64)
+    sums, sizes = np.bincount(places, weights=data), np.bincount(places)
+    return sums.astype(np.float64), sizes.astype(np.float64)
 
 
 def pass_at_k(n: int | Sequence[int], c: int | Sequence[int], k: int) -> float:

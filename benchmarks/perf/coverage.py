@@ -8,6 +8,7 @@ docs/statistics.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def by_bootstrap(times: int, seed: int) -> Table:
 
 
 def _grid(
-    interval: Callable[[NDArray[np.float64], int], stats.Interval],
+    interval: Callable[..., stats.Interval],
     sizes: Sequence[int],
     means: Sequence[float],
     times: int,
@@ -62,7 +63,7 @@ def _grid(
                 held = []
                 for p in means:
                     drawn = _drawn(times, seed, p=p, spread=spread, n=n, k=k)
-                    held.append(_coverage(lambda values, k=k: interval(values, k), drawn, p))
+                    held.append(_coverage(functools.partial(interval, k=k), drawn, p))
                 rows.append((n, kind, k, *(f"{share:.3f}" for share in held)))
     return rows
 
@@ -78,10 +79,8 @@ def by_cluster(times: int, seed: int) -> Table:
                 rng = np.random.default_rng([seed, clusters, round(1000 * p)])
                 chances = np.repeat(rng.beta(2 * p, 2 * (1 - p), (times, clusters)), 4, axis=1)
                 values = rng.binomial(4, chances) / 4
-                given = names if told else None
-                held.append(
-                    _coverage(lambda v, given=given: stats.share_ci95(v, samples=4, clusters=given), values, p)
-                )
+                interval = functools.partial(stats.share_ci95, samples=4, clusters=names if told else None)
+                held.append(_coverage(interval, values, p))
             rows.append((clusters, "yes" if told else "no", *(f"{share:.3f}" for share in held)))
     return "share_ci95, four problems a cluster", ("clusters", "named", "0.2", "0.5", "0.8"), rows
 
