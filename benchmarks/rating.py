@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from r1env import stats
 from r1env.errors import DataError
 
+PROBLEM_RATINGS, HISTOGRAMS = "problem_ratings.json", "ratings_*.json"
 SLOPE = math.log(10) / 400
 """Of the log-odds, a rating point."""
 _MANY = 1_000_000  # degrees of freedom at which Student's distribution is the normal one
@@ -182,6 +183,29 @@ def summary(
         "problems": len(problems),
         "prior": dataclasses.asdict(prior or Prior()),
     }
+
+
+def in_directory(directory: Path, counts: Mapping[str, tuple[int, int]]) -> dict[str, Any] | None:
+    """`summary` by the files of a directory; None where it has none that rates any of the problems.
+
+    Args:
+        directory: May hold `problem_ratings.json` (`read_problem_ratings`) and `ratings_*.json`, histograms of users'
+            ratings (`read_histogram`), of which the last by name counts.
+        counts: Problem such as `1971A` → right samples, and samples that were graded.
+
+    Raises:
+        DataError: a file that is damaged.
+    """
+    rated, histograms = directory / PROBLEM_RATINGS, sorted(directory.glob(HISTOGRAMS))
+    if not rated.is_file():
+        return None
+    ratings = read_problem_ratings(rated)
+    problems = [
+        Attempted(rating=ratings[name], right=right, samples=samples)
+        for name, (right, samples) in sorted(counts.items())
+        if name in ratings and samples
+    ]
+    return summary(problems, read_histogram(histograms[-1]) if histograms else None) if problems else None
 
 
 def read_histogram(path: Path) -> dict[int, int]:

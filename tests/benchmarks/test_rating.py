@@ -111,6 +111,19 @@ def test_summary_is_json(tmp_path):
     assert rating.summary(attempted([1500], [1]))["percentile"] is None
 
 
+def test_a_directory_rates_by_what_it_has(tmp_path):
+    counts = {"1971A": (4, 4), "1971B": (1, 4), "1971C": (0, 0), "9A": (4, 4)}
+    assert rating.in_directory(tmp_path, counts) is None
+    (tmp_path / "problem_ratings.json").write_text('{"1971A": 800, "1971B": 1600, "1971C": 2000}')
+    found = rating.in_directory(tmp_path, counts)
+    tried = [Attempted(rating=800, right=4, samples=4), Attempted(rating=1600, right=1, samples=4)]
+    assert found == rating.summary(tried) and found["percentile"] is None
+    (tmp_path / "ratings_2023.json").write_text('{"5000": 1}')
+    (tmp_path / "ratings_2024.json").write_text('{"0": 1}')
+    assert rating.in_directory(tmp_path, counts)["percentile"] == 100
+    assert rating.in_directory(tmp_path, {"9A": (1, 1)}) is None
+
+
 def test_ratings_of_problems_are_read_in_both_forms(tmp_path):
     path = tmp_path / "ratings.json"
     path.write_text('{"1971A": 800, "1971B": 1200}')

@@ -117,6 +117,25 @@ def test_contests_are_read_from_what_the_api_answers(tmp_path):
     assert standings.read_contest(*api(tmp_path, [("ann", 1, 0)], [("ann", 1)], "ICPC")).icpc
 
 
+def test_a_directory_rates_over_its_contests(tmp_path):
+    tried = {"1971A": [False, True], "1971B": [False, False], "7A": [True]}
+    assert standings.in_directory(tmp_path, tried) is None
+    folder = tmp_path / "contests" / "1971"
+    folder.mkdir(parents=True)
+    first, second = api(folder, [("ann", 500, 0), ("bob", 450, 0), ("cid", 0, 0)], [("ann", 1900), ("bob", 1300), ("cid", 900)])  # fmt: skip
+    second.rename(folder / "ratingChanges.json")
+    found = standings.in_directory(tmp_path, tried)
+    contest = standings.read_contest(first, folder / "ratingChanges.json")
+    assert standings.place(contest, 450, 0) == 2.5
+    assert found == {
+        "rating": standings.by_place(2.5, [1900, 1300, 900]), "rating_ci95": [None, None], "contests": [1971],
+    }  # fmt: skip
+    assert standings.in_directory(tmp_path, {"7A": [True]}) is None
+    (folder / "ratingChanges.json").unlink()
+    with pytest.raises(DataError, match=r"ratingChanges\.json"):
+        standings.in_directory(tmp_path, tried)
+
+
 def test_other_files_are_refused(tmp_path):
     first, second = api(tmp_path, [("ann", 500, 0)], [("bob", 1300)])
     with pytest.raises(DataError, match="nobody"):
