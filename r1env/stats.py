@@ -74,9 +74,10 @@ def _resampled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     """
     n, least, span = values.size, values.min(), np.ptp(values)
     parts = (values - least) / span
-    steps = next((s for s in range(1, _STEPS) if np.abs(parts * s - np.round(parts * s)).max() < 1e-9), 0)
-    if not steps:
-        steps = max(64, min(4096, _CELLS // n))
+    levels = np.unique(parts)
+    tried = levels[:_STEPS, None] * np.arange(1, _STEPS)  # there are no more levels than places between them
+    even = (np.abs(tried - np.round(tried)).max(axis=0) < 1e-9) & (levels.size <= _STEPS)
+    steps = int(np.argmax(even)) + 1 if even.any() else max(64, min(4096, _CELLS // n))
     places = parts * steps
     below = np.minimum(np.floor(places + 1e-9), steps - 1)
     above = np.clip(places - below, 0.0, 1.0)

@@ -39,19 +39,22 @@ def shares(
 
 def by_score(times: int, seed: int) -> Table:
     """Of `share_ci95`, for single problems."""
-    rows = _grid(lambda values, k: stats.share_ci95(values, samples=k), (30, 200, 1000), SHARES, times, seed)
+    sizes, samples = (30, 200, 1000), (1, 4, 16, 64)
+    rows = _grid(lambda v, k: stats.share_ci95(v, samples=k), sizes, samples, SHARES, times, seed)
     return "share_ci95", ("problems", "they are", "samples each", *map(str, SHARES)), rows
 
 
 def by_bootstrap(times: int, seed: int) -> Table:
     """Of `mean_ci95`, for single problems."""
-    rows = _grid(lambda values, k: stats.mean_ci95(values), (30, 200), SHARES[3:], times, seed)
-    return "mean_ci95", ("problems", "they are", "samples each", *map(str, SHARES[3:])), rows
+    shares = (0.2, 0.5, 0.8)
+    rows = _grid(lambda v, k: stats.mean_ci95(v), (30, 200), (1, 16), shares, times, seed)
+    return "mean_ci95", ("problems", "they are", "samples each", *map(str, shares)), rows
 
 
 def _grid(
     interval: Callable[..., stats.Interval],
     sizes: Sequence[int],
+    samples: Sequence[int],
     means: Sequence[float],
     times: int,
     seed: int,
@@ -59,7 +62,7 @@ def _grid(
     rows: list[tuple[object, ...]] = []
     for n in sizes:
         for kind, spread in KINDS.items():
-            for k in (1, 4, 16, 64):
+            for k in samples:
                 held = []
                 for p in means:
                     drawn = _drawn(times, seed, p=p, spread=spread, n=n, k=k)
