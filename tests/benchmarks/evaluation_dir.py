@@ -150,7 +150,7 @@ def _drawn(made: Made, problem: dict, index: int, rng: random.Random) -> list[tu
             "seed": 1000 * index + sample,
             "text": thought if cut else f"{thought}</think>So it is \\boxed{{{answer}}}. {text}",
             "finish_reason": "length" if cut else "stop",
-            "tokens": made.protocol["max_new_tokens"] if cut and made.protocol["max_new_tokens"] < 2000 else 20 + len(thought) // 4,
+            "tokens": made.protocol["max_new_tokens"] if cut else 20 + len(thought) // 4,
             "prompt_tokens": 17,
             "seconds": 1.25,
             "detail": {"model": "r1-tiny", "retries": 0},
