@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.parsing import Add, Commands, group
 
 if TYPE_CHECKING:
     from benchmarks.output import Report
 
-_Add = Callable[..., argparse.ArgumentParser]
 
-
-def add_parser(commands: Any, add: _Add) -> None:
-    """Adds the command to r1-bench."""
-    what = "collect, check and publish results"
-    leaderboard = commands.add_parser(
-        "leaderboard",
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = leaderboard.add_subparsers(metavar="ACTION", required=True, parser_class=type(leaderboard))
+def add_parser(commands: Commands, add: Add) -> None:
+    """Adds the command."""
+    actions = group(commands, "leaderboard", "collect, check and publish results")
     _add_check(actions, add)
     _add_build(actions, add)
     _add_serve(actions, add)
@@ -31,7 +22,7 @@ def add_parser(commands: Any, add: _Add) -> None:
     _add_card(actions, add)
 
 
-def _add_check(actions: Any, add: _Add) -> None:
+def _add_check(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "check",
@@ -45,7 +36,7 @@ def _add_check(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="check")
 
 
-def _add_build(actions: Any, add: _Add) -> None:
+def _add_build(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "build",
@@ -59,7 +50,7 @@ def _add_build(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="build")
 
 
-def _add_serve(actions: Any, add: _Add) -> None:
+def _add_serve(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "serve",
@@ -71,7 +62,7 @@ def _add_serve(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="serve")
 
 
-def _add_add(actions: Any, add: _Add) -> None:
+def _add_add(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "add",
@@ -93,7 +84,7 @@ def _add_add(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="add")
 
 
-def _add_card(actions: Any, add: _Add) -> None:
+def _add_card(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "card",

@@ -9,6 +9,9 @@ from typing import Any
 
 from benchmarks.report.evaluation import Evaluation
 
+_ELSEWHERE = ("engine", "versions", "hardware", "url")
+"""What an engine says of itself that stands elsewhere, or is nobody's business: a server's address."""
+
 
 def made(evaluation: Evaluation) -> dict[str, Any]:
     """The facts that reports show; None where nobody says.
@@ -20,18 +23,20 @@ def made(evaluation: Evaluation) -> dict[str, Any]:
         `git_commit`, `created`, `versions`, `hardware`, `seconds`.
     """
     manifest, run = evaluation.manifest, evaluation.run
-    engines = run.get("engines") or []
-    engine = manifest.get("engine") or (engines[-1] if engines else {})
-    engine = {"name": run["engine"], **engine} if run.get("engine") else engine
+    notes = run.get("notes") or {}
+    seen = manifest.get("engine") or (notes.get("engines") or [{}])[-1]
+    name = run.get("engine") or seen.get("engine")
+    engine = {"name": name, **{key: value for key, value in seen.items() if key not in _ELSEWHERE}}
     command = manifest.get("command")
     timing = evaluation.summary.get("timing")
     identity = run.get("model")
     return {
-        "model": manifest.get("model") or run.get("name"),
+        "model": manifest.get("model") or notes.get("model") or identity,
         "model_sha256": identity if re.fullmatch(r"[0-9a-f]{64}", str(identity)) else None,
-        "engine": engine,
+        "engine": engine if name else {},
         "command": shlex.join(map(str, command)) if isinstance(command, list) else command,
         "seconds": timing.get("seconds") if isinstance(timing, Mapping) else None,
         "seed": manifest.get("seed", run.get("seed")),
-        **{key: manifest.get(key) for key in ("git_commit", "created", "versions", "hardware")},
+        **{key: manifest.get(key) or seen.get(key) for key in ("versions", "hardware")},
+        **{key: manifest.get(key) for key in ("git_commit", "created")},
     }

@@ -57,7 +57,15 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
     _lines(directory / "problems.jsonl", problems)
     _lines(directory / "samples.jsonl", samples)
     _lines(directory / "grades.jsonl", grades)
-    run = {"model": hashlib.sha256(model.encode()).hexdigest(), "name": model, "engine": "transformers", "dtype": "auto", "seed": seed, "benchmarks": {}}
+    engine = {"engine": "transformers", "model_type": "llama", "dtype": "float32", "versions": {}, "hardware": {}}
+    run = {
+        "model": hashlib.sha256(model.encode()).hexdigest(),
+        "engine": "transformers",
+        "dtype": "auto",
+        "seed": seed,
+        "benchmarks": {},
+        "notes": {"model": model, "engines": [engine]},
+    }
     records.write_json_atomic(directory / "run.json", run)
     summary = {"tasks": tasks, "timing": {"seconds": 321.5}, "manifest": "manifest.json", "resumed": 0}
     records.write_json_atomic(directory / "summary.json", summary)
@@ -68,7 +76,7 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
             "seed": seed,
             "metrics": {name: {key: entry[key] for key in ("metric", "value", "k", "n")} for name, entry in tasks.items()},
             "model": model,
-            "engine": {"name": "transformers", "model": model, "dtype": "float32"},
+            "engine": engine,
             "outputs": {name: records.sha256_file(directory / name) for name in names},
             "git_commit": "0123456789abcdef0123456789abcdef01234567",
             "versions": {"python": "3.11.7", "torch": "2.13.0"},

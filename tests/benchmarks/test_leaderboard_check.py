@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import tasks
 from benchmarks.leaderboard import boards, check, reported, results, schema
 from r1env.errors import DataError, RunError
 from tests.benchmarks.evaluation_dir import Made, write_evaluation
@@ -120,7 +121,7 @@ BREAKS: dict[str, tuple[Callable[[Result], Any], str, str]] = {
         lambda r: task(r)["protocol"].update(instruction="Hint: the answer is 42."), "protocol", "instruction is",
     ),
     "a system prompt": (lambda r: task(r)["protocol"].update(system="You are good."), "protocol", "system is"),
-    "another metric": (lambda r: r["tasks"].update(codeforces=r["tasks"].pop("math500")), "metric", "the board shows rating"),
+    "another metric": (lambda r: task(r).update(metric="loose") or r["tasks"].update({"alpaca-eval": r["tasks"].pop("aime24")}), "metric", "the board shows LC win rate"),
 }  # fmt: skip
 
 
@@ -257,6 +258,19 @@ def test_what_the_project_publishes_is_in_order() -> None:
     assert len(figures) == 298 and {figure.source for figure in figures} == set(sources)
     known = {kind for board in boards.load().values() for metric in board.metrics for kind in metric.reported}
     assert {(figure.benchmark, figure.metric.lower()) for figure in figures} == known
+
+
+def test_boards_are_those_of_the_benchmarks() -> None:
+    """k, length and headline are what r1-bench eval takes by itself: a result made without options fits."""
+    known = {benchmark.name: benchmark for benchmark in tasks.all()}
+    for name, board in boards.load().items():
+        benchmark = known[name]
+        assert benchmark.k >= board.k, name
+        assert board.protocol["max_new_tokens"] == benchmark.max_new_tokens, name
+        assert benchmark.metrics[0] in {metric.entry for metric in board.metrics}, name
+        for metric in board.metrics:
+            if metric.entry == "cons@k":
+                assert metric.name == f"cons@{benchmark.k}", name
 
 
 def test_reported_figures_are_those_of_their_sources() -> None:
