@@ -11,7 +11,6 @@ from typing import Any
 
 from r1env import records
 from r1env.stats import pass_at_k, share_ci95, standard_error
-
 from tests.pages import NASTY
 
 R1_PROTOCOL = {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32_768}
@@ -98,7 +97,7 @@ def task_entry(made: Made, drawn: list[tuple[dict, dict]]) -> dict[str, Any]:
     value, low, high = share_ci95(list(shares.values()), samples=made.k)
     ks = sorted({1, *(2**i for i in range(10) if 2**i <= made.k), made.k})
     full = [right for right in by_problem.values() if len(right) == made.k]
-    share_of = lambda verdict: sum(grade["verdict"] == verdict for _, grade in drawn) / len(drawn)  # noqa: E731
+    share_of = lambda verdict: sum(grade["verdict"] == verdict for _, grade in drawn) / len(drawn)
     return {
         "pass_at_1": value,
         "pass_at_1_ci95": [low, high],
