@@ -115,8 +115,12 @@ def test_what_the_leaderboards_steps_install_is_enough(checkout: Path) -> None:
     assert done.returncode == 0, done.stderr
     code_and_modules = done.stdout.splitlines()[-1].split()
     owners = importlib.metadata.packages_distributions()
-    used = {name for module in code_and_modules[1:] for name in owners.get(module, [])}
+    used = {plain(name) for module in code_and_modules[1:] for name in owners.get(module, [])}
     assert code_and_modules[0] == "0" and used - {"r1-gym", "setuptools"} <= allowed, used - allowed
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def closure(names: list[str]) -> set[str]:
@@ -124,11 +128,11 @@ def closure(names: list[str]) -> set[str]:
     found: set[str] = set()
     while names:
         name = names.pop()
-        if name in found:
+        if plain(name) in found:
             continue
-        found.add(name)
+        found.add(plain(name))
         needs = [need for need in importlib.metadata.requires(name) or [] if "extra ==" not in need]
-        names += [re.match(r"[\w.-]+", need)[0].lower() for need in needs if "python_version <" not in need]
+        names += [re.match(r"[\w.-]+", need)[0] for need in needs if "python_version <" not in need]
     return found
 
 

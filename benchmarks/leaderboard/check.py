@@ -12,7 +12,7 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def check(directory: Path, boards: Mapping[str, Board], today: datetime.date | N
         refusals += [Refusal(file=path.name, rule=rule, reason=reason) for rule, reason in reasons]
         if result is not None and not reasons:
             found[path.name] = result
-    for name, rule, reason in _among(found):
+    for name, rule, reason in list(_among(found)):
         refusals.append(Refusal(file=name, rule=rule, reason=reason))
         found.pop(name, None)
     return found, refusals
@@ -257,7 +257,7 @@ def _short(value: Any) -> str:
 # ---------------------------------------------------------------- results among each other
 
 
-def _among(results: Mapping[str, Result]) -> Iterable[tuple[str, str, str]]:
+def _among(results: Mapping[str, Result]) -> Iterator[tuple[str, str, str]]:
     """Results that are there twice: the later file is refused."""
     samples: dict[str, str] = {}
     settings: dict[str, str] = {}

@@ -10,6 +10,7 @@ Responses can be long: their text stays on disk, and is read where somebody want
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,10 +71,14 @@ class Evaluation:
 
     def texts(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, dict[str, Any], dict[str, Any]]]:
         """The whole record of each of these samples, and of its last grade (empty without one)."""
-        with _opened(self.directory / "samples.jsonl") as said, _opened(self.directory / "grades.jsonl") as graded:
+        with contextlib.ExitStack() as files:
+            said = graded = None
             for sample in samples:
-                place = self.grades.get(sample.key)
-                grade = _line_at(graded, *place) if place else {}
+                said = said or files.enter_context(_opened(self.directory / "samples.jsonl"))
+                grade = {}
+                if place := self.grades.get(sample.key):
+                    graded = graded or files.enter_context(_opened(self.directory / "grades.jsonl"))
+                    grade = _line_at(graded, *place)
                 yield sample, _line_at(said, sample.offset, sample.size), grade
 
 

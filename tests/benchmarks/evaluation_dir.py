@@ -117,7 +117,7 @@ def task_entry(made: Made, drawn: list[tuple[dict, dict]]) -> dict[str, Any]:
         "value": value,
         "value_ci95": [low, high],
         "data": made.data,
-        "protocol": {**made.protocol, "prompt": "Please reason step by step.", "k": made.k},
+        "protocol": {**made.protocol, "prompt": "chat", "instruction": "Please reason step by step.", "k": made.k},
         "by_problem": shares,
     }
 

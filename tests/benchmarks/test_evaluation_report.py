@@ -95,9 +95,17 @@ def test_markdown_keeps_hostile_text_in_its_cell(tmp_path: Path) -> None:
     name = "<img src=x>|`a`\n# b"
     made = Made(name=name, data={"source": NASTY[0], "verified": False})
     text = markdown.render(evaluation.read(write_evaluation(tmp_path, made, model="a*b")))
-    (row,) = [line for line in text.splitlines() if line.startswith("| \\<img")]
+    row = next(line for line in text.splitlines() if line.startswith("| \\<img"))
     assert row.count(" | ") == 9 and "\\|\\`a\\` \\# b" in row
-    assert "\n# b" not in text and text.startswith("# a\\*b\n") and "unverified" in text
+    assert text.startswith("# a\\*b\n") and "unverified" in text
+    shown, fence, command = text.partition("\n```bash\n")
+    assert "\n# b" not in shown and "\n# b" in command and fence, "a command stands as it was given"
+
+
+def test_no_command_ends_the_fence_around_it(tmp_path: Path) -> None:
+    text = markdown.render(evaluation.read(write_evaluation(tmp_path, model="a\n````\n# b")))
+    _, opened, command = text.partition("\n`````bash\n")
+    assert opened and "\n# b" in command.partition("\n`````\n")[0]
 
 
 # ---------------------------------------------------------------- lengths
@@ -220,11 +228,11 @@ def test_the_viewer_pages_filters_and_finds(browser: Browser, directory: Path) -
     page.js("(() => { const s = document.querySelector('#samples select'); s.value = 'nasty'; s.dispatchEvent(new Event('change')); })()")
     wrong = [r for r in lines(directory / "grades.jsonl") if r["verdict"] == "wrong" and r["benchmark"] == "nasty"]
     assert page.js(place).endswith(f" of {len(wrong)}")
-    page.js(
-        "(() => { const i = document.querySelector('input[type=search]'); i.value = 'How much is 7 +'; i.dispatchEvent(new Event('input')); })()"
-    )
-    assert page.js(place).endswith(f" of {sum(r['problem'] == problem_id('nasty', 7) for r in wrong)}")
-    page.js("(() => { const i = document.querySelector('input[type=search]'); i.value = 'no such'; i.dispatchEvent(new Event('input')); })()")
+    index = next(i for i in range(12) if problem_id("nasty", i) == wrong[-1]["problem"])
+    write = "(() => {{ const i = document.querySelector('input[type=search]'); i.value = {!r}; i.dispatchEvent(new Event('input')); }})()"
+    page.js(write.format(f"How much is {index} +"))
+    assert page.js(place) == f"1 of {sum(row['problem'] == wrong[-1]['problem'] for row in wrong)}"
+    page.js(write.format("no such"))
     assert page.js(place) == "none" and "No sample fits." in text_of(page, ".sample")
     page.assert_silent(directory / "report.html")
 

@@ -105,7 +105,7 @@ BREAKS: dict[str, tuple[Callable[[Result], Any], str, str]] = {
     "too many without a verdict": (lambda r: task(r).update(unscorable=0.1), "unscorable", "at most 2% may"),
     # what cannot stand beside the others
     "no such board": (
-        lambda r: r["tasks"].update(aime42=r["tasks"].pop("aime24")), "board", "no such board; did you mean 'aime24'?",
+        lambda r: r["tasks"].update(aime2024=r["tasks"].pop("aime24")), "board", "no such board; did you mean 'aime24'?",
     ),
     "a board without results": (lambda r: r["tasks"].update(aime25=r["tasks"].pop("aime24")), "pins", "add --pin"),
     "other data": (lambda r: task(r)["data"].update(sha256="0" * 64), "data", "its data have sha256 000000000000"),

@@ -157,7 +157,8 @@ def test_columns_sort_both_ways_with_gaps_at_the_end(page: Browser, data: dict[s
     assert again == sorted(again) and page.js(heads)[1] == "ascending"
     press(page, ".sort", "Model")
     assert page.js(heads)[0] == "ascending"
-    assert [name.lower() for name in models(page)] == sorted(name.lower() for name in models(page))
+    by_name = lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]  # noqa: E731
+    assert models(page) == sorted(models(page), key=by_name), "8B before 70B"
 
 
 def test_models_are_found_by_name_origin_and_area(page: Browser, data: dict[str, Any], site: Path) -> None:
