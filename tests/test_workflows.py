@@ -30,7 +30,9 @@ INSTALLS = re.compile(r"pip install ((?:[\w-]+ ?)+)$")
 @pytest.mark.parametrize(("file", "name", "job"), JOBS, ids=[f"{file}:{name}" for file, name, _ in JOBS])
 def test_a_job_may_do_no_more_than_it_must(file: str, name: str, job: dict[str, Any]) -> None:
     workflow = WORKFLOWS[file]
-    assert workflow.get("permissions") in ({}, {"contents": "read"}), "a workflow may read, jobs may ask for more"
+    assert workflow.get("permissions") in ({}, {"contents": "read"}), (
+        "a workflow may read, jobs may ask for more"
+    )
     assert job.get("permissions", {"contents": "read"}) == WRITES.get((file, name), {"contents": "read"})
     assert job["timeout-minutes"] <= 60
     triggers = workflow[True]  # YAML takes `on` for a truth value
@@ -50,14 +52,18 @@ def test_the_leaderboard_is_checked_on_pull_requests_and_published_from_main_onl
     jobs = WORKFLOWS["leaderboard-publish.yml"]["jobs"]
     assert jobs["publish"]["needs"] == "build"
     upload = jobs["build"]["steps"][-1]
-    assert upload["with"]["path"] == "site" and any("--out site" in step.get("run", "") for step in jobs["build"]["steps"])
+    assert upload["with"]["path"] == "site" and any(
+        "--out site" in step.get("run", "") for step in jobs["build"]["steps"]
+    )
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's files as a workflow has them."""
     out = tmp_path_factory.mktemp("checkout")
-    done = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
     if done.returncode:
         pytest.skip("not a git checkout")
     for name in filter(None, done.stdout.split("\0")):
@@ -80,7 +86,9 @@ def run(step: str, checkout: Path, **environment: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("step", sorted({step for file, step in STEPS if file.startswith("leaderboard") and "pip" not in step}))
+@pytest.mark.parametrize(
+    "step", sorted({step for file, step in STEPS if file.startswith("leaderboard") and "pip" not in step})
+)
 def test_the_leaderboards_steps_run(step: str, checkout: Path) -> None:
     done = run(step, checkout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -101,7 +109,11 @@ def test_a_bad_result_fails_the_check_and_the_build(checkout: Path) -> None:
 
 def test_what_the_leaderboards_steps_install_is_enough(checkout: Path) -> None:
     """Nothing is imported but what they name, and what that needs."""
-    (named,) = {INSTALLS.search(step)[1].strip() for file, step in STEPS if file.startswith("leaderboard") and "pip" in step}
+    (named,) = {
+        INSTALLS.search(step)[1].strip()
+        for file, step in STEPS
+        if file.startswith("leaderboard") and "pip" in step
+    }
     allowed = closure(named.split())
     code = (
         "import sys; from benchmarks.cli import main\n"
@@ -110,7 +122,11 @@ def test_what_the_leaderboards_steps_install_is_enough(checkout: Path) -> None:
         "print(code, *sorted(roots))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stderr
     code_and_modules = done.stdout.splitlines()[-1].split()
@@ -146,7 +162,9 @@ def test_the_tests_own_steps_are_what_contributors_run() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", sorted({step for file, step in STEPS if file == "tests.yml" and "pip install" not in step}))
+@pytest.mark.parametrize(
+    "step", sorted({step for file, step in STEPS if file == "tests.yml" and "pip install" not in step})
+)
 def test_the_tests_own_steps_run(step: str) -> None:
     """The linters as they are; the tests as far as collecting them, for they are what runs here."""
     done = run(step if step != "pytest" else "pytest --collect-only", ROOT)

@@ -58,7 +58,9 @@ def _add_serve(actions: Commands, add: Add) -> None:
         "Ctrl-C ends it.\n\nexample:\n  r1-bench leaderboard serve --port 8000",
     )
     _common(parser)
-    parser.add_argument("--port", metavar="N", type=int, default=8000, help="0 for any that is free (default: 8000)")
+    parser.add_argument(
+        "--port", metavar="N", type=int, default=8000, help="0 for any that is free (default: 8000)"
+    )
     parser.set_defaults(module=__name__, action="serve")
 
 
@@ -109,7 +111,9 @@ def _add_card(actions: Commands, add: Add) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", metavar="DIR", help="where results are (default: those of the project)")
-    parser.add_argument("--boards", metavar="FILE", help="what they must have in common (default: the project's)")
+    parser.add_argument(
+        "--boards", metavar="FILE", help="what they must have in common (default: the project's)"
+    )
 
 
 # ---------------------------------------------------------------- what they do
@@ -177,7 +181,12 @@ def _build(given: argparse.Namespace) -> Report:
     from benchmarks.output import Report, say
 
     files, results, refused = _site(given, Path(given.out), given.skip_refused)
-    document = {"out": given.out, "files": [str(file) for file in files], "results": results, "refused": refused}
+    document = {
+        "out": given.out,
+        "files": [str(file) for file in files],
+        "results": results,
+        "refused": refused,
+    }
     left_out = f", without {refused} that were refused" if refused else ""
     return Report(document=document, show=lambda: say(f"{files[0]}: {results} results{left_out}"))
 

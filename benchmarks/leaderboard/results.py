@@ -52,7 +52,12 @@ def from_evaluation(
     how = made(evaluation)
     graders = _graders(evaluation)
     engine = how["engine"] if isinstance(how["engine"], Mapping) else {"name": str(how["engine"])}
-    model = {"name": name or how["model"], "reported_as": reported_as, "sha256": how["model_sha256"], "url": url}
+    model = {
+        "name": name or how["model"],
+        "reported_as": reported_as,
+        "sha256": how["model_sha256"],
+        "url": url,
+    }
     result: Result = {
         "schema": 1,
         "model": {key: value for key, value in model.items() if value is not None},
@@ -92,7 +97,9 @@ def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict
         **task,
         "grader": graders[name],
         "data": {key: value for key, value in (entry.get("data") or {}).items() if key in data},
-        "by_problem": {problem: shares.get(problem) for problem in sorted({*shares, *evaluation.problems.get(name, {})})},
+        "by_problem": {
+            problem: shares.get(problem) for problem in sorted({*shares, *evaluation.problems.get(name, {})})
+        },
     }
 
 
@@ -103,5 +110,7 @@ def _graders(evaluation: Evaluation) -> dict[str, str]:
     for name in evaluation.tasks:
         if len(found[name]) != 1 or "None" in found[name]:
             told = ", ".join(sorted(found[name])) or "nobody"
-            raise DataError(f"{name} was graded by {told}; r1-bench regrade {evaluation.directory} makes them one")
+            raise DataError(
+                f"{name} was graded by {told}; r1-bench regrade {evaluation.directory} makes them one"
+            )
     return {name: versions.pop() for name, versions in found.items()}

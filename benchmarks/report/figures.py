@@ -49,7 +49,7 @@ def bar(entry: Mapping[str, Any], width: int = 24) -> str:
     figure, bounds = entry.get("value"), entry.get("value_ci95")
     if not is_share(entry) or not isinstance(figure, (int, float)):
         return ""
-    place = lambda share: min(width - 1, max(0, int(share * width)))  # noqa: E731
+    place = lambda share: min(width - 1, max(0, int(share * width)))
     low, high = bounds or (figure, figure)
     cells = ["━" if place(low) <= i <= place(high) else "┄" for i in range(width)]
     cells[place(figure)] = "●"
@@ -81,9 +81,18 @@ def protocol_note(entry: Mapping[str, Any]) -> str:
         f"temperature {protocol.get('temperature', NONE)}",
         f"top-p {protocol.get('top_p', NONE)}",
         f"at most {count(protocol.get('max_new_tokens'))} tokens",
-        f"{count(protocol.get('k', entry.get('k')))} samples a problem",
+        _samples(protocol.get("k", entry.get("k"))),
     ]
     return ", ".join(words)
+
+
+def _samples(k: Any) -> str:
+    return "1 sample a problem" if k == 1 else f"{count(k)} samples a problem"
+
+
+def votes(entry: Mapping[str, Any]) -> str:
+    """cons@k; with one sample a problem there is nothing to vote on."""
+    return percent(entry.get("cons_at_k")) if entry.get("k") != 1 else NONE
 
 
 def passes(entry: Mapping[str, Any]) -> list[tuple[int, float]]:

@@ -45,7 +45,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         f"**{figures.value(entry)}**",
         figures.interval(entry),
         figures.last_pass(entry),
-        figures.percent(entry.get("cons_at_k")),
+        figures.votes(entry),
         figures.count(entry.get("mean_tokens")),
         figures.percent(entry.get("truncated")),
         figures.percent(entry.get("no_answer")),
@@ -54,7 +54,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    line = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    line = lambda cells: f"| {' | '.join(cells)} |"
     return [line(columns), line(["---"] * len(columns)), *(line(row) for row in rows)]
 
 

@@ -72,7 +72,7 @@ function lengthsView({ lengths, name }) {
       s(
         "text",
         { x: share(i / bins), y: height + 16, "text-anchor": i ? "middle" : "start" },
-        i ? count(edge) : `${count(edge)} ${unit}`,
+        count(edge),
       ),
     ),
   );
@@ -89,7 +89,7 @@ function lengthsView({ lengths, name }) {
     h(
       "figcaption",
       {},
-      h("h3", {}, "How long the responses are"),
+      h("h3", {}, `How long the responses are, in ${unit}`),
       h(
         "p",
         { class: "keys" },

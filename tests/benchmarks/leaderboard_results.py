@@ -19,7 +19,9 @@ def with_strength(strength: float) -> list[Made]:
     return [Made(name=one.name, n=one.n, k=one.k, strength=strength) for one in (AIME, MATH)]
 
 
-def result(tmp_path: Path, name: str = "acme/r1-tiny", strength: float = 0.5, seed: int = 0, **more: Any) -> dict[str, Any]:
+def result(
+    tmp_path: Path, name: str = "acme/r1-tiny", strength: float = 0.5, seed: int = 0, **more: Any
+) -> dict[str, Any]:
     """A result that is in order."""
     directory = write_evaluation(tmp_path / f"{name}-{seed}", *with_strength(strength), seed=seed, model=name)
     return results.from_evaluation(directory, **more)

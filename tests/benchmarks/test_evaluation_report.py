@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_what_cannot_be_reported_is_one_clear_error(tmp_path: Path, directory: P
 # ---------------------------------------------------------------- terminal and Markdown
 
 
-def test_the_table_has_a_row_a_benchmark_with_its_interval(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_has_a_row_a_benchmark_with_its_interval(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = json.loads((directory / "summary.json").read_text())
     report.show(summary)
     out = capsys.readouterr().out
@@ -124,7 +127,7 @@ def test_every_response_is_in_the_bin_of_its_length(found: list[tuple[int, bool,
     assert drawn is not None
     edges, counts = drawn["edges"], drawn["counts"]
     assert edges == sorted(set(edges)) and 2 <= len(edges) <= 80
-    for i, (low, high) in enumerate(zip(edges, edges[1:])):
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
         there = [sample for sample in samples if low <= sample.length < high]
         assert sum(counts[group][i] for group in GROUPS) == len(there)
         assert counts["right"][i] == sum(sample.verdict == "correct" for sample in there)
@@ -143,7 +146,9 @@ def test_hostile_text_stays_inside_the_data_block(directory: Path) -> None:
         assert any(nasty in one for one in said), nasty
 
 
-def test_the_viewer_shows_one_sample_of_each_verdict_of_every_problem_first(tmp_path: Path, monkeypatch) -> None:
+def test_the_viewer_shows_one_sample_of_each_verdict_of_every_problem_first(
+    tmp_path: Path, monkeypatch
+) -> None:
     directory = write_evaluation(tmp_path, Made(name="a", n=20, k=16), Made(name="b", n=3, k=2))
     monkeypatch.setattr(page, "MAX_SAMPLES", 80)
     data = page.collect(evaluation.read(directory))
@@ -152,7 +157,7 @@ def test_the_viewer_shows_one_sample_of_each_verdict_of_every_problem_first(tmp_
     graded = {(g["benchmark"], g["problem"], g["verdict"]) for g in lines(directory / "grades.jsonl")}
     assert shown == graded
     assert sum(s["benchmark"] == "b" for s in data["samples"]) == 6
-    (a, b) = data["benchmarks"]
+    (a, _b) = data["benchmarks"]
     assert sum(map(sum, a["lengths"]["counts"].values())) == 320 and len(a["problems"]) == 20
 
 
@@ -222,11 +227,17 @@ def test_the_viewer_pages_filters_and_finds(browser: Browser, directory: Path) -
     assert "it read" in grader and "r1env/Math-v0 3" in grader and "compared as integers" in grader
 
     verdicts = [row["verdict"] for row in lines(directory / "grades.jsonl")]
-    page.js("[...document.querySelectorAll('#samples .chip')].find((c) => c.innerText.startsWith('wrong')).click()")
+    page.js(
+        "[...document.querySelectorAll('#samples .chip')].find((c) => c.innerText.startsWith('wrong')).click()"
+    )
     assert page.js(place).endswith(f" of {verdicts.count('wrong')}")
     assert text_of(page, ".sample .verdict") == "wrong"
-    page.js("(() => { const s = document.querySelector('#samples select'); s.value = 'nasty'; s.dispatchEvent(new Event('change')); })()")
-    wrong = [r for r in lines(directory / "grades.jsonl") if r["verdict"] == "wrong" and r["benchmark"] == "nasty"]
+    page.js(
+        "(() => { const s = document.querySelector('#samples select'); s.value = 'nasty'; s.dispatchEvent(new Event('change')); })()"
+    )
+    wrong = [
+        r for r in lines(directory / "grades.jsonl") if r["verdict"] == "wrong" and r["benchmark"] == "nasty"
+    ]
     assert page.js(place).endswith(f" of {len(wrong)}")
     index = next(i for i in range(12) if problem_id("nasty", i) == wrong[-1]["problem"])
     write = "(() => {{ const i = document.querySelector('input[type=search]'); i.value = {!r}; i.dispatchEvent(new Event('input')); }})()"
@@ -282,7 +293,9 @@ def test_the_histogram_is_read_off_by_keys(browser: Browser, directory: Path) ->
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
-def test_it_fits_every_width_in_light_and_dark(browser: Browser, directory: Path, width: int, dark: bool) -> None:
+def test_it_fits_every_width_in_light_and_dark(
+    browser: Browser, directory: Path, width: int, dark: bool
+) -> None:
     page = opened(browser, directory, width=width, dark=dark)
     assert page.js("document.documentElement.scrollWidth") <= width
     colours = "['color', 'backgroundColor'].map((key) => getComputedStyle(key === 'color' ? document.body : document.documentElement)[key])"

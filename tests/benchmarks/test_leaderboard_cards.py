@@ -27,7 +27,10 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_eval_results_are_what_the_hub_reads(good: dict[str, Any], tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
     paths = cards.write(tmp_path, good, boards.load(), DATASETS)
-    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [".eval_results/math500.yaml", "model-index.yaml"]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        ".eval_results/math500.yaml",
+        "model-index.yaml",
+    ]
     (entry,) = hub.parse_eval_result_entries(yaml.safe_load(paths[0].read_text()))
     assert (entry.dataset_id, entry.task_id) == ("HuggingFaceH4/MATH-500", "math500")
     assert entry.value == round(100 * good["tasks"]["math500"]["value"], 2)

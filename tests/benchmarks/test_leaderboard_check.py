@@ -148,7 +148,9 @@ def test_fewer_problems_or_samples_cannot_be_compared(tmp_path: Path, pinned: di
         assert [(found, words in reason) for found, reason in reasons] == [(rule, True)]
 
 
-def test_other_problems_of_the_same_number_cannot_be_compared(good: Result, pinned: dict[str, boards.Board]) -> None:
+def test_other_problems_of_the_same_number_cannot_be_compared(
+    good: Result, pinned: dict[str, boards.Board]
+) -> None:
     broken = copy.deepcopy(good)
     shares = task(broken)["by_problem"]
     shares["f" * 16] = shares.pop(next(iter(shares)))
@@ -158,7 +160,9 @@ def test_other_problems_of_the_same_number_cannot_be_compared(good: Result, pinn
 
 @settings(max_examples=40)
 @given(st.data())
-def test_no_problem_can_be_made_better_unnoticed(good: Result, pinned: dict[str, boards.Board], data: st.DataObject) -> None:
+def test_no_problem_can_be_made_better_unnoticed(
+    good: Result, pinned: dict[str, boards.Board], data: st.DataObject
+) -> None:
     broken = copy.deepcopy(good)
     entry = task(broken, data.draw(st.sampled_from(["aime24", "math500"])))
     problem = data.draw(st.sampled_from(sorted(entry["by_problem"])))
@@ -182,7 +186,9 @@ def test_no_problem_can_be_made_better_unnoticed(good: Result, pinned: dict[str,
         ("[" * 100_000, "it is not JSON"),
     ],
 )
-def test_files_that_are_no_results(tmp_path: Path, content: str, words: str, pinned: dict[str, boards.Board]) -> None:
+def test_files_that_are_no_results(
+    tmp_path: Path, content: str, words: str, pinned: dict[str, boards.Board]
+) -> None:
     (tmp_path / "a.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     accepted, (refusal,) = check.check(tmp_path, pinned, TODAY)
     assert accepted == {} and refusal.file == "a.json" and words in refusal.reason
@@ -252,7 +258,7 @@ def test_a_problem_without_a_score_stands_as_none(tmp_path: Path) -> None:
 
 
 def test_what_the_project_publishes_is_in_order() -> None:
-    accepted, refusals = check.check(results.DIRECTORY, boards.load())
+    _accepted, refusals = check.check(results.DIRECTORY, boards.load())
     assert refusals == []
     figures, sources = reported.read()
     assert len(figures) == 298 and {figure.source for figure in figures} == set(sources)
@@ -298,7 +304,9 @@ def test_reported_figures_are_those_of_their_sources() -> None:
 )
 def test_reported_figures_out_of_order_are_refused(tmp_path: Path, line: str, words: str) -> None:
     (tmp_path / "r.csv").write_text(f"model,benchmark,metric,value,source\nM,B,pass@1,1.0,S\n{line}\n")
-    (tmp_path / "s.json").write_text(json.dumps({"S": {"title": "S", "url": "https://s", "date": "2025-01-01"}}))
+    (tmp_path / "s.json").write_text(
+        json.dumps({"S": {"title": "S", "url": "https://s", "date": "2025-01-01"}})
+    )
     with pytest.raises(DataError, match=words):
         reported.read(tmp_path / "r.csv", tmp_path / "s.json")
 
@@ -307,7 +315,9 @@ def test_reported_figures_out_of_order_are_refused(tmp_path: Path, line: str, wo
 
 
 def test_the_schema_says_what_jsonschema_says(good: Result) -> None:
-    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed: nothing to compare with")
+    jsonschema = pytest.importorskip(
+        "jsonschema", reason="jsonschema is not installed: nothing to compare with"
+    )
     rules = schema.load("result.schema.json")
     oracle = jsonschema.Draft202012Validator(rules)
     assert oracle.is_valid(good) and not schema.misfits(good, rules)

@@ -67,7 +67,9 @@ def test_the_csv_has_every_figure(site: Path, data: dict[str, Any]) -> None:
     assert len(ours) == 4 * 3  # AIME 2024 with pass@1 and cons@64, MATH-500
     for row in ours:
         figures = next(one for one in data["measured"] if one["model"] == row["model"])["figures"]
-        column = next(c for c in data["columns"] if (c["title"], c["metric"]) == (row["benchmark"], row["metric"]))
+        column = next(
+            c for c in data["columns"] if (c["title"], c["metric"]) == (row["benchmark"], row["metric"])
+        )
         assert float(row["value"]) == pytest.approx(100 * figures[column["id"]]["value"], abs=1e-4)
         if row["metric"] == "pass@1":
             assert float(row["low"]) < float(row["value"]) < float(row["high"])
@@ -75,17 +77,23 @@ def test_the_csv_has_every_figure(site: Path, data: dict[str, Any]) -> None:
 
 
 def test_sources_that_differ_stand_side_by_side_the_newest_first(data: dict[str, Any]) -> None:
-    zero = next(row for row in data["reported"] if row["model"] == "DeepSeek-R1-Zero")["figures"]["aime24/pass@1"]
+    zero = next(row for row in data["reported"] if row["model"] == "DeepSeek-R1-Zero")["figures"][
+        "aime24/pass@1"
+    ]
     assert [figure["value"] for figure in zero] == [0.779, 0.71]
     titles = [[data["sources"][i]["title"] for i in figure["sources"]] for figure in zero]
     assert "Nature" in titles[0][0] and "arXiv" in titles[1][0]
     r1 = next(row for row in data["reported"] if row["model"] == "DeepSeek-R1")["figures"]["aime24/pass@1"]
     assert [figure["value"] for figure in r1] == [0.798]
-    rating = next(row for row in data["reported"] if row["model"] == "DeepSeek-R1")["figures"]["codeforces/rating"]
+    rating = next(row for row in data["reported"] if row["model"] == "DeepSeek-R1")["figures"][
+        "codeforces/rating"
+    ]
     assert rating[0]["value"] == 2029
 
 
-def test_pairs_are_tested_problem_by_problem_and_adjusted_together(data: dict[str, Any], measured: tuple[Path, Path]) -> None:
+def test_pairs_are_tested_problem_by_problem_and_adjusted_together(
+    data: dict[str, Any], measured: tuple[Path, Path]
+) -> None:
     found = {path.name: json.loads(path.read_text()) for path in sorted(measured[0].glob("*.json"))}
     shares = {name: one["tasks"]["math500"]["by_problem"] for name, one in found.items()}
     pairs = data["pairs"]["math500"]
@@ -157,7 +165,7 @@ def test_columns_sort_both_ways_with_gaps_at_the_end(page: Browser, data: dict[s
     assert again == sorted(again) and page.js(heads)[1] == "ascending"
     press(page, ".sort", "Model")
     assert page.js(heads)[0] == "ascending"
-    by_name = lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]  # noqa: E731
+    by_name = lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
     assert models(page) == sorted(models(page), key=by_name), "8B before 70B"
 
 
@@ -166,22 +174,30 @@ def test_models_are_found_by_name_origin_and_area(page: Browser, data: dict[str,
     for character in "half":
         page.key(character)
     assert models(page) == ["acme/half", "zeta/half-too"]
-    page.js("(() => { const i = document.querySelector('input[type=search]'); i.value = ''; i.dispatchEvent(new Event('input')); })()")
+    page.js(
+        "(() => { const i = document.querySelector('input[type=search]'); i.value = ''; i.dispatchEvent(new Event('input')); })()"
+    )
     press(page, "#models .chip", "Measured")
     assert sorted(models(page)) == sorted(STRENGTHS)
     press(page, "#models .chip", "Reported")
     assert len(models(page)) == len(data["reported"])
     press(page, "#models .chip", "code")
-    heads = page.js("[...document.querySelectorAll('.board thead .sort span:first-child')].map((s) => s.textContent)")
+    heads = page.js(
+        "[...document.querySelectorAll('.board thead .sort span:first-child')].map((s) => s.textContent)"
+    )
     assert "LiveCodeBench" in heads and "AIME 2024" not in heads
     page.assert_silent(site / "index.html")
 
 
-def test_measured_figures_have_intervals_and_what_was_reported_beside_them(page: Browser, data: dict[str, Any]) -> None:
+def test_measured_figures_have_intervals_and_what_was_reported_beside_them(
+    page: Browser, data: dict[str, Any]
+) -> None:
     press(page, "#models .chip", "Measured")
     row = "[...document.querySelectorAll('.board tbody tr')].find((r) => r.innerText.includes('acme/DeepSeek-R1'))"
     cell = re.sub(r"\s+", " ", str(page.js(f"{row}.querySelector('td').innerText")))
-    entry = next(one for one in data["measured"] if one["known_as"] == "DeepSeek-R1")["figures"]["aime24/pass@1"]
+    entry = next(one for one in data["measured"] if one["known_as"] == "DeepSeek-R1")["figures"][
+        "aime24/pass@1"
+    ]
     low, high = (f"{100 * bound:.1f}" for bound in entry["ci"])
     assert cell.startswith(f"{100 * entry['value']:.1f} {low}–{high} reported 79.8")
 
@@ -201,18 +217,27 @@ def test_sorting_by_a_benchmark_opens_it_below(page: Browser, data: dict[str, An
 
 def test_only_differences_beyond_chance_are_coloured(page: Browser, data: dict[str, Any]) -> None:
     press(page, ".sort", "MATH-500")
-    cells = page.js("[...document.querySelectorAll('.pairs td:not(.self)')].map((td) => [td.className, td.innerText])")
+    cells = page.js(
+        "[...document.querySelectorAll('.pairs td:not(.self)')].map((td) => [td.className, td.innerText])"
+    )
     assert len(cells) == 4 * 3
     clear = sum(pair["p_holm"] < 0.05 for pair in data["pairs"]["math500"])
     assert 0 < clear < 6
     assert sum("unclear" not in cls for cls, _ in cells) == 2 * clear
     for cls, text in cells:
-        assert ("better" in cls and text.startswith("+")) or ("worse" in cls and text.startswith("−")) or "unclear" in cls
+        assert (
+            ("better" in cls and text.startswith("+"))
+            or ("worse" in cls and text.startswith("−"))
+            or "unclear" in cls
+        )
 
 
 def test_an_address_opens_its_benchmark(browser: Browser, site: Path) -> None:
     browser.open(f"{(site / 'index.html').as_uri()}#codeforces/rating")
-    assert browser.js("document.querySelector('#benchmark select').selectedOptions[0].text") == "Codeforces, rating"
+    assert (
+        browser.js("document.querySelector('#benchmark select').selectedOptions[0].text")
+        == "Codeforces, rating"
+    )
     assert "2,029" in text_of(browser, ".ranks")
 
 
