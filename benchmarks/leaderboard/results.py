@@ -63,7 +63,7 @@ def from_evaluation(
         "model": {key: value for key, value in model.items() if value is not None},
         "run": {
             "engine": engine,
-            "command": evaluation.manifest.get("command"),
+            "command": [_public(argument) for argument in how["arguments"] or []],
             "seconds": how["seconds"],
             "config_sha256": evaluation.manifest.get("config_sha256"),
             **{key: how[key] for key in ("seed", "git_commit", "versions", "hardware", "created")},
@@ -84,6 +84,11 @@ def write(result: Result, directory: Path = DIRECTORY) -> Path:
     path = directory / file_name(result)
     records.write_json_atomic(path, result)
     return path
+
+
+def _public(argument: str) -> str:
+    """An argument without the directories of whoever ran the command."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict[str, Any]:

@@ -65,13 +65,14 @@ def data_note(entry: Mapping[str, Any]) -> str:
     if sha256:
         parts.append(f"sha256 {str(sha256)[:12]}")
     parts.append("verified" if verified(entry) else "unverified")
+    if data.get("changed"):
+        parts.append("not what was there first")
     return ", ".join(parts)
 
 
 def verified(entry: Mapping[str, Any]) -> bool:
     """Whether the data had the hash that is known of them."""
-    data = entry.get("data") or {}
-    return data.get("verified") is True or data.get("status") == "verified"
+    return (entry.get("data") or {}).get("verified") is True
 
 
 def protocol_note(entry: Mapping[str, Any]) -> str:

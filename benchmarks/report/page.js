@@ -102,6 +102,7 @@ function figuresView() {
 function benchmarkView(b) {
   const parts = Object.entries(b.parts || {}).filter(([, value]) => known(value));
   const several = passes(b);
+  const levels = Object.entries(b.by_level || {});
   return h(
     "article",
     { class: "benchmark", id: anchor(b) },
@@ -111,7 +112,7 @@ function benchmarkView(b) {
       h("h3", {}, h("bdi", {}, b.name)),
       h("b", { class: "num" }, figureText(b, b.value)),
       rangeText(b, b.value_ci95) && h("span", { class: "quiet num" }, rangeText(b, b.value_ci95)),
-      b.judge && h("span", { class: "state" }, "judged by a model"),
+      b.judge && h("span", { class: "state" }, `judged by ${b.judge}`),
     ),
     h("p", { class: "quiet" }, h("bdi", {}, b.data_note), "; ", b.protocol_note, "."),
     h("div", { class: "pictures" }, problemsView(b, (name, id) => openProblem(name, id)), lengthsView(b)),
@@ -127,6 +128,16 @@ function benchmarkView(b) {
       fact("one language", known(b.language) ? percent(b.language) : null),
       parts.length > 1 && parts.map(([name, value]) => fact(name, number(value))),
     ),
+    levels.length > 1 && [
+      h("h4", { class: "levels-title" }, "By level"),
+      h(
+        "dl",
+        { class: "more" },
+        levels.map(([level, { pass_at_1: right, n }]) =>
+          fact(level, [percent(right), h("small", {}, ` of ${count(n)}`)]),
+        ),
+      ),
+    ],
   );
 }
 

@@ -139,7 +139,12 @@ def task_entry(made: Made, drawn: list[tuple[dict, dict]]) -> dict[str, Any]:
             "instruction": "Please reason step by step.",
             "k": made.k,
         },
+        "by_level": {
+            "easy": {"pass_at_1": value, "n": made.n // 2},
+            "hard": {"pass_at_1": 0.25, "n": made.n // 2},
+        },
         "by_problem": shares,
+        "kind": "rule",
     }
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import report
-from benchmarks.report import evaluation, figures, markdown, page
+from benchmarks.report import evaluation, figures, markdown
+from benchmarks.report import page as page_module
 from benchmarks.report.lengths import GROUPS, histogram
 from r1env.errors import RunError
 from tests.benchmarks.evaluation_dir import Made, problem_id, write_evaluation
@@ -150,8 +151,8 @@ def test_the_viewer_shows_one_sample_of_each_verdict_of_every_problem_first(
     tmp_path: Path, monkeypatch
 ) -> None:
     directory = write_evaluation(tmp_path, Made(name="a", n=20, k=16), Made(name="b", n=3, k=2))
-    monkeypatch.setattr(page, "MAX_SAMPLES", 80)
-    data = page.collect(evaluation.read(directory))
+    monkeypatch.setattr(page_module, "MAX_SAMPLES", 80)
+    data = page_module.collect(evaluation.read(directory))
     assert len(data["samples"]) == 80 and "Of 326 samples 80 are here" in data["remarks"]["samples"][0]
     shown = {(s["benchmark"], s["problem"], s["grade"]["verdict"]) for s in data["samples"]}
     graded = {(g["benchmark"], g["problem"], g["verdict"]) for g in lines(directory / "grades.jsonl")}
@@ -168,9 +169,9 @@ def test_long_texts_bound_the_size_of_the_page(tmp_path: Path) -> None:
         row["text"] = "<think>" + "x" * 99_000
     (directory / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = report.write(directory)[1]
-    assert path.stat().st_size < 2 * page.MAX_CHARACTERS
+    assert path.stat().st_size < 2 * page_module.MAX_CHARACTERS
     first = page_data(path.read_text())["samples"][0]
-    assert len(first["text"]) < page.MAX_TEXT + 100 and "characters left out" in first["text"]
+    assert len(first["text"]) < page_module.MAX_TEXT + 100 and "characters left out" in first["text"]
 
 
 def test_gold_answers_are_not_on_the_page(directory: Path) -> None:
@@ -205,6 +206,7 @@ def test_it_is_drawn_whole_and_in_silence(browser: Browser, directory: Path) -> 
     assert page.js("document.querySelectorAll('svg.heat').length") == 3
     assert page.js("document.querySelectorAll('svg.histogram').length") == 3
     assert "some samples could not be graded" in text_of(page, "#figures")
+    assert "hard 25.0% of 15" in text_of(page, ".benchmark")
     assert "r1-bench eval --model acme/r1-tiny" in text_of(page, "#made")
     assert page.js("typeof window.hacked") == "undefined"
     assert page.js("document.querySelectorAll('img, iframe, script').length") == 2
@@ -274,6 +276,22 @@ def test_a_problem_of_the_heat_map_opens_its_samples(browser: Browser, directory
     assert page.js(readout).endswith(f"{100 * min(shares.values()):.1f}% right")
     page.mouse("svg.heat", 0.01, "mousePressed", button="left", clickCount=1)
     page.mouse("svg.heat", 0.01, "mouseReleased", button="left", clickCount=1)
+    page.assert_silent(directory / "report.html")
+
+
+def test_a_problem_whose_samples_are_not_on_the_page_says_so(
+    browser: Browser, tmp_path: Path, monkeypatch
+) -> None:
+    directory = write_evaluation(tmp_path, Made(name="a", n=30, k=1))
+    monkeypatch.setattr(page_module, "MAX_SAMPLES", 10)
+    page = opened(browser, directory)
+    page.js("document.querySelector('.picture').focus()")
+    readout = "document.querySelector('.readout').textContent"
+    page.key("Home")
+    assert "not on this page" not in page.js(readout)
+    page.key("End")
+    assert "not on this page" in page.js(readout)
+    page.key("Enter")
     page.assert_silent(directory / "report.html")
 
 

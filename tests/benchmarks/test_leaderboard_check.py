@@ -232,6 +232,22 @@ def test_an_evaluation_whose_records_changed_makes_no_result(tmp_path: Path) -> 
         results.from_evaluation(unfinished)
 
 
+def test_a_result_tells_nobodys_directories(tmp_path: Path) -> None:
+    directory = write_evaluation(tmp_path, AIME)
+    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest["command"] = [
+        "/home/me/r1/benchmarks/cli.py",
+        "eval",
+        "--model",
+        "/home/me/tiny",
+        "--out",
+        "out dir",
+    ]
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    command = results.from_evaluation(directory)["run"]["command"]
+    assert command == ["r1-bench", "eval", "--model", "tiny", "--out", "out dir"]
+
+
 def test_grades_of_two_graders_make_no_result(tmp_path: Path) -> None:
     directory = write_evaluation(tmp_path, AIME)
     rows = [json.loads(line) for line in (directory / "grades.jsonl").read_text().splitlines()]
