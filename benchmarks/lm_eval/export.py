@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lm_eval.rows import Row
+from benchmarks.lm_eval.rows import CONS, Row
 from benchmarks.plan import Plan
 from r1env.errors import ConfigError, RunError
 
@@ -40,9 +40,9 @@ def write(plan: Plan, directory: Path) -> str:
     benchmark = plan.benchmark
     if benchmark.kind != "rule":
         raise ConfigError(f"{benchmark.name} is graded by no rule; r1-bench eval runs it, lm-eval cannot")
-    parts = _parts(plan)
+    metrics = _metrics(plan)
     rows = [
-        Row(benchmark=benchmark.name, problem=problem, grader=plan.spec, parts=parts)
+        Row(benchmark=benchmark.name, problem=problem, grader=plan.spec, metrics=metrics)
         for problem in plan.problems
     ]
     lines = "".join(json.dumps(row.to_record(), ensure_ascii=False) + "\n" for row in rows).encode()
@@ -50,7 +50,7 @@ def write(plan: Plan, directory: Path) -> str:
     data = directory.resolve() / f"{name}-{hashlib.sha256(lines).hexdigest()[:12]}.jsonl"
     if set(str(data)) & set("*?[]"):
         raise ConfigError(f"{data.parent} cannot hold tasks: lm-eval takes * ? [ ] in a path for a pattern")
-    text = _yaml(name, data, plan, parts)
+    text = _yaml(name, data, plan, metrics)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for former in directory.glob(f"{name}-{'?' * 12}.jsonl"):
@@ -67,15 +67,16 @@ def task_name(benchmark: str) -> str:
     return PREFIX + "".join(c if c.isalnum() else "_" for c in benchmark.lower())
 
 
-def _parts(plan: Plan) -> tuple[str, ...]:
-    """The format, and what a benchmark's metrics name of the reward's parts."""
-    known = ("format", "tags", "language", *plan.spec.make().extra_parts)
-    return ("format", *(name for name in plan.benchmark.metrics if name in known and name != "format"))
+def _metrics(plan: Plan) -> tuple[str, ...]:
+    """The format, and what the benchmark's own metrics name beside pass@1."""
+    parts = ("tags", "language", *plan.spec.make().extra_parts)
+    own = plan.benchmark.metrics
+    return (*(CONS for name in own if name == "cons@k"), "format", *(name for name in own if name in parts))
 
 
-def _yaml(name: str, data: Path, plan: Plan, parts: tuple[str, ...]) -> str:
+def _yaml(name: str, data: Path, plan: Plan, metrics: tuple[str, ...]) -> str:
     sampling = plan.sampling
-    better = {"pass_at_1": True, "pass_at_k": True, **dict.fromkeys(parts, True)}
+    better = {"pass_at_1": True, "pass_at_k": True, **dict.fromkeys(metrics, True)}
     better |= {"no_answer": False, "unscorable": False}
     entries: dict[str, Any] = {
         "task": name,

@@ -8,9 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import consensus
 from benchmarks.grading import read_as
-from benchmarks.lm_eval.rows import Row
+from benchmarks.lm_eval.rows import CONS, Row
 from r1env import stats
+from r1env.env import ReasoningEnv
 from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
 
@@ -36,32 +38,39 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str | Sequence[str
         results: One entry: the responses (filter `take_first_k`), or the first of them (`take_first`).
 
     Returns:
-        `pass_at_1`, `pass_at_k` and the means of reward parts over the responses that could be graded, and shares of
-        the others. Where none could be graded only the shares are there, and lm-eval's means are over the other
-        problems: unscorable is never 0.
+        `pass_at_1`, `pass_at_k` and what else the row names, of the responses that could be graded; shares of the
+        others. Where none could be graded only the shares are there, and lm-eval's means are over the other problems:
+        unscorable is never 0.
     """
     row = Row.of(doc)
     (responses,) = results
     texts = [responses] if isinstance(responses, str) else list(responses)
-    pool, preset = _pool(doc["grader"])
-    grades = pool.grade([(row.problem.task, read_as(text, preset)) for text in texts])
+    env, pool = _grader(doc["grader"])
+    task, preset = row.problem.task, env.reward_config.preset
+    grades = pool.grade([(task, read_as(text, preset)) for text in texts])
     scorable = [grade for grade in grades if grade.verdict != "unscorable"]
     measured: dict[str, float] = {}
     if scorable:
         right = sum(grade.verdict == "correct" for grade in scorable)
         measured["pass_at_1"] = right / len(scorable)
         measured["pass_at_k"] = stats.pass_at_k(len(scorable), right, len(scorable))
-        for part in row.parts:
-            measured[part] = sum(grade.parts[part] for grade in scorable) / len(scorable)
+        for name in row.metrics:
+            if name == CONS:
+                same = consensus.equality(env, pool, task)
+                vote = consensus.vote([g.extracted for g in grades], [g.verdict for g in grades], same)
+                measured[name] = vote.value if vote else 0.0
+            else:
+                measured[name] = sum(grade.parts[name] for grade in scorable) / len(scorable)
     measured["no_answer"] = sum(grade.verdict == "no_answer" for grade in grades) / len(grades)
-    measured["unscorable"] = 1 - len(scorable) / len(grades)  # last: lm-eval counts problems by the last metric
+    # The last one: lm-eval counts a task's problems by its last metric.
+    measured["unscorable"] = (len(grades) - len(scorable)) / len(grades)
     return measured
 
 
 @functools.lru_cache(maxsize=8)
-def _pool(grader: str) -> tuple[GradingPool, str]:
-    """A pool of grading processes, kept for the next problem, and the preset by which its environment reads."""
-    spec = EnvSpec(**json.loads(grader))
-    env = spec.make()
+def _grader(spec: str) -> tuple[ReasoningEnv, GradingPool]:
+    """An environment, and grading processes for it that are kept for the next problem."""
+    made = EnvSpec(**json.loads(spec))
+    env = made.make()
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    return GradingPool(spec, workers=workers, deadline_s=env.grade_deadline_s), env.reward_config.preset
+    return env, GradingPool(made, workers=workers, deadline_s=env.grade_deadline_s)

@@ -16,7 +16,9 @@ from r1env.errors import DataError
 from r1env.registry import EnvSpec
 from r1env.types import Message, Task
 
-COLUMNS = ("benchmark", "name", "messages", "task", "grader", "parts")
+COLUMNS = ("benchmark", "name", "messages", "task", "grader", "metrics")
+CONS = "cons_at_k"
+"""The metric of the majority's answer."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,8 @@ class Row:
     """The problem; its task's `meta` is left out."""
     grader: EnvSpec
     """The environment that grades."""
-    parts: tuple[str, ...] = ()
-    """Reward parts whose means are of interest beside the accuracy."""
+    metrics: tuple[str, ...] = ()
+    """What is of interest beside pass@1 and pass@k: `cons_at_k`, and names of reward parts, for their means."""
 
     def to_record(self) -> dict[str, str]:
         """The line, by column."""
@@ -49,7 +51,7 @@ class Row:
                 }
             ),
             "grader": _dump({"id": self.grader.id, "kwargs": dict(self.grader.kwargs)}),
-            "parts": _dump(list(self.parts)),
+            "metrics": _dump(list(self.metrics)),
         }
 
     @classmethod
@@ -74,7 +76,7 @@ class Row:
                 messages=messages if isinstance(messages, str) else tuple(messages),
             ),
             grader=EnvSpec(**json.loads(doc["grader"])),
-            parts=tuple(json.loads(doc["parts"])),
+            metrics=tuple(json.loads(doc["metrics"])),
         )
 
     @property

@@ -1,0 +1,50 @@
+"""An engine that says what a function tells it to, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from benchmarks.types import Ask, Said, SampleError
+
+
+class ScriptedEngine:
+    """Answers in a shuffled order, as engines with batches do.
+
+    Args:
+        say: A response, with its finish reason where it is not `stop`.
+    """
+
+    name = "native"
+
+    def __init__(self, say: Callable[[Ask], str | tuple[str, str]]) -> None:
+        self.say = say
+        self.asks: list[Ask] = []
+        self.pairs: list[tuple[str, str]] = []
+        self.failed: list[tuple[Ask, SampleError]] = []
+
+    def describe(self) -> dict[str, Any]:
+        return {"model": "scripted"}
+
+    def generate(self, asks: Iterable[Ask]) -> Iterator[Said]:
+        waiting = list(asks)
+        random.Random(0).shuffle(waiting)
+        for ask in waiting:
+            self.asks.append(ask)
+            said = self.say(ask)
+            text, reason = (said, "stop") if isinstance(said, str) else said
+            if reason == "failed":
+                self.failed.append((ask, SampleError(text)))
+                continue
+            yield Said(
+                ask=ask, text=text, finish_reason=reason, tokens=len(text), prompt_tokens=7, seconds=0.5,
+                detail={"retries": 1},
+            )  # fmt: skip
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
+        self.pairs += pairs
+        return [(-float(len(continuation)), False) for _, continuation in pairs]
+
+    def close(self) -> None:
+        pass
