@@ -78,7 +78,9 @@ def fetch(benchmark: Benchmark, data_dir: Path | None = None, *, allow_changed: 
         verified = found.sha256 in (source.sha256, source.hub_sha256)
         found = dataclasses.replace(found, verified=verified)
     elif source.hub is None:
-        raise DataError(f"{_absent(benchmark, data_dir)}; it is not on the hub: {benchmark.notes or source.url}")
+        raise DataError(
+            f"{_absent(benchmark, data_dir)}; it is not on the hub: {benchmark.notes or source.url}"
+        )
     else:
         files, found = _from_hub(benchmark, data_dir, allow_changed)
     return dataclasses.replace(found, path=str(_converted(benchmark, files, found.sha256 or "")))
@@ -186,7 +188,9 @@ def _export(benchmark: Benchmark, revision: str) -> Path:
     """A split as JSON lines, read with `datasets` and kept: hashes of its own files differ with its versions."""
     path = cache_dir() / "hub" / benchmark.name / f"{revision[:16]}.jsonl"
     if not path.is_file():
-        lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in _rows_of_hub(benchmark, revision))
+        lines = (
+            json.dumps(row, ensure_ascii=False, sort_keys=True) for row in _rows_of_hub(benchmark, revision)
+        )
         records.write_atomic(path, "".join(f"{line}\n" for line in lines))
     return path
 
@@ -199,7 +203,9 @@ def _rows_of_hub(benchmark: Benchmark, revision: str) -> Iterator[dict[str, Any]
     configs = datasets.get_dataset_config_names(source.hub, revision=revision) if every else [source.config]
     for config in configs:
         loaded = datasets.load_dataset(source.hub, config, split=source.split, revision=revision)
-        classes = {name: kind for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)}
+        classes = {
+            name: kind for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)
+        }
         for row in loaded:
             named = {name: kind.int2str(row[name]) for name, kind in classes.items() if row[name] >= 0}
             yield records.plain({**row, **named, **({"config": config} if every else {})})
@@ -214,9 +220,13 @@ def _read_lock() -> dict[str, dict[str, str]]:
         return {}
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): {str(key): str(value) for key, value in entry.items()} for name, entry in held.items()}
+        return {
+            str(name): {str(key): str(value) for key, value in entry.items()} for name, entry in held.items()
+        }
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is damaged ({error}); restore it, or delete it to lock the datasets anew") from error
+        raise DataError(
+            f"{path} is damaged ({error}); restore it, or delete it to lock the datasets anew"
+        ) from error
 
 
 def _write_lock(name: str, entry: Mapping[str, str]) -> None:
@@ -253,7 +263,9 @@ def _converted(benchmark: Benchmark, files: Sequence[Path], sha256: str) -> Path
     return by_row(lambda row: row)(files, cache_dir() / "converted" / benchmark.name / sha256[:16])
 
 
-def by_row(change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> Callable[[Sequence[Path], Path], Path]:
+def by_row(
+    change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
+) -> Callable[[Sequence[Path], Path], Path]:
     """A conversion that takes all rows of all files one by one; a row that becomes None is left out.
 
     Raises:
@@ -268,7 +280,9 @@ def by_row(change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> C
                     changed = change(row)
                 except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
                     what = f"{type(error).__name__}: {error}"
-                    raise DataError(f"{path} row {number} is not what it should be ({what}); check the file") from error
+                    raise DataError(
+                        f"{path} row {number} is not what it should be ({what}); check the file"
+                    ) from error
                 if changed is not None:
                     lines.append(json.dumps(changed, ensure_ascii=False))
         return write_lines(directory, lines)
@@ -315,4 +329,6 @@ def _rows_of_member(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]
     if not name.endswith(".csv") or name.startswith("__MACOSX"):
         return []
     text = archive.read(name).decode("utf-8-sig")
-    return [{**row, "member": name.removesuffix(".csv")} for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return [
+        {**row, "member": name.removesuffix(".csv")} for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from benchmarks import grading, summary
-from benchmarks.grading import Graders
+from benchmarks.grading import Graders, grader_of
 from benchmarks.plan import Plan
 from benchmarks.progress import Progress
-from benchmarks.store import GRADES, PROBLEMS, RUN, SAMPLES, SUMMARY, Key, Store, key_of
+from benchmarks.results import conclude
+from benchmarks.store import PROBLEMS, Key, Store, key_of, read_run
 from benchmarks.types import Ask, BenchEngine
 from r1env import records
 from r1env.errors import ConfigError, RunError
@@ -32,7 +35,14 @@ VARIES = ("versions", "hardware", "threads", "device")
 
 
 def identity(plans: Sequence[Plan], model: Mapping[str, str], engine: str, dtype: str) -> dict[str, Any]:
-    """What decides the samples, for `Store`: it must stay the same while a directory is filled."""
+    """What decides the samples: it must stay the same while a directory is filled.
+
+    Args:
+        plans: What is asked.
+        model: What the model is known by (`benchmarks.engines.fingerprint`).
+        engine: Which runs it.
+        dtype: Of its weights.
+    """
     return {
         "model": model.get("sha256") or model["name"],
         "engine": engine,
@@ -45,11 +55,10 @@ def identity(plans: Sequence[Plan], model: Mapping[str, str], engine: str, dtype
 def evaluate(
     plans: Sequence[Plan],
     directory: Path,
-    open_engine: Callable[[], BenchEngine],
+    run: Mapping[str, Any],
+    open_engine: Callable[[], BenchEngine] | None,
     *,
-    model: Mapping[str, str],
-    engine: str,
-    dtype: str = "auto",
+    again: Callable[[Mapping[str, Any]], bool] = lambda grade: False,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Draws what is not drawn yet, grades what is not graded yet, and writes the results.
@@ -57,119 +66,131 @@ def evaluate(
     Args:
         plans: What there is to be drawn.
         directory: Where it is kept (`benchmarks.store`).
-        open_engine: Loads the model; called only where there is something to draw.
-        model: What the model is known by (`benchmarks.engines.fingerprint`).
-        engine: Name of the engine.
-        dtype: Of the weights.
+        run: What decides the samples (`identity`), and what else run.json is to say.
+        open_engine: Loads the model; called only where there is something to draw. None to draw nothing.
+        again: Which of the grades that there are (lines of grades.jsonl) are to be given again. Those of another
+            version of the grader always are.
         workers: Grading processes a benchmark; by default the cores, at most 4.
 
     Returns:
         What `--json` prints: `{tasks, timing, manifest, resumed}`.
 
     Raises:
-        RunError: the directory cannot be written, or some samples could not be drawn (the others are kept).
+        RunError: the directory cannot be written, or some samples are not drawn (the others are kept).
         ConfigError: the directory holds another evaluation.
         GraderError: a grading process could not start.
     """
     started = time.perf_counter()
-    _refuse_twins(plans)
-    with Store(directory, identity(plans, model, engine, dtype)) as store:
-        store.note({"name": model["name"]})
+    workers = workers or min(4, os.cpu_count() or 1)
+    with Store(directory, run) as store:
         wanted = {Key(ask.benchmark, ask.problem, ask.sample) for plan in plans for ask in plan.asks()}
         resumed = len(wanted & store.drawn)
         _write_problems(directory, plans)
-        try:
-            tokens = _fill(plans, store, wanted, open_engine, workers)
-        except KeyboardInterrupt:
-            _say(f"{len(wanted & store.drawn)} of {len(wanted)} samples are kept in {directory}; the same command goes on")
-            raise
+        with Work(plans, store, wanted, again, workers) as work:
+            work.grade_the_drawn()
+            if work.missing and open_engine is not None:
+                work.draw(open_engine)
+            work.finish()
         seconds = time.perf_counter() - started
         timing = {
             "seconds": round(seconds, 3),
             "samples": len(wanted) - resumed,
-            "tokens": tokens,
-            "tokens_per_s": round(tokens / seconds, 1),
+            "tokens": work.tokens,
+            "tokens_per_s": round(work.tokens / seconds, 1),
         }
-        return conclude(plans, directory, timing=timing, resumed=resumed)
+        return conclude(plans, directory, timing=timing, resumed=resumed, workers=workers)
 
 
-def conclude(
-    plans: Sequence[Plan], directory: Path, *, timing: Mapping[str, Any], resumed: int
-) -> dict[str, Any]:
-    """Writes summary, reports and manifest from what is on disk; returns what `--json` prints."""
-    tasks = {plan.benchmark.name: summary.summarise(plan, directory) for plan in plans}
-    document = {
-        "tasks": tasks,
-        "timing": dict(timing),
-        "manifest": str(directory / records.MANIFEST),
-        "resumed": resumed,
-    }
-    records.write_json_atomic(directory / SUMMARY, document)
-    # Reports are written here, from `directory` alone: all that they show is on disk.
-    records.Manifest(
-        config_sha256=records.sha256_json({"asked": _asked(plans), "run": _run_facts(directory)}),
-        seed=plans[0].seed,
-        metrics={"tasks": {name: _figures(entry) for name, entry in tasks.items()}, "asked": _asked(plans)},
-        inputs={plan.benchmark.name: str(plan.data.sha256) for plan in plans},
-        outputs={
-            name: records.sha256_file(directory / name) for name in (RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY)
-        },
-    ).write(directory)
-    return document
+class Work:
+    """What is left to do of an evaluation, and the doing of it."""
 
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        store: Store,
+        wanted: set[Key],
+        again: Callable[[Mapping[str, Any]], bool],
+        workers: int,
+    ) -> None:
+        self.plans, self.store, self.wanted = plans, store, wanted
+        self.missing = wanted - store.drawn
+        """Samples to be drawn."""
+        self.tokens = 0
+        """Drawn by this process."""
+        self._why: object = "no engine was asked"
+        self._graders = {plan.benchmark.name: grader_of(plan) for plan in plans}
+        drawn = collections.Counter(key.benchmark for key in wanted & store.drawn)
+        self._progress = Progress(plans, drawn)
+        settled = set()
+        for key, grade in store.grades().items():
+            if (
+                key in wanted - self.missing
+                and grade["grader"] == self._graders[key.benchmark]
+                and not again(grade)
+            ):
+                settled.add(key)
+                self._progress.grade(key, grade["verdict"])
+        self._ungraded = wanted - settled
+        expected = collections.Counter(key.benchmark for key in self._ungraded)
+        self._grading = Graders(plans, expected, workers=workers, taken=self._graded)
 
-def _fill(
-    plans: Sequence[Plan],
-    store: Store,
-    wanted: set[Key],
-    open_engine: Callable[[], BenchEngine],
-    workers: int | None,
-) -> int:
-    """Draws and grades what is missing; returns the tokens that were drawn."""
-    grader = {plan.benchmark.name: grading.grader_of(plan) for plan in plans}
-    ungraded = {key for key in wanted if store.graders.get(key) != grader[key.benchmark]}
-    missing = wanted - store.drawn
-    progress = Progress(plans, collections.Counter(key.benchmark for key in wanted & store.drawn))
+    def grade_the_drawn(self) -> None:
+        """Queues the samples on disk that have no grade that counts."""
+        if self._ungraded - self.missing:
+            for sample in self.store.samples():
+                if (key := key_of(sample)) in self._ungraded:
+                    self._grading.submit(key, sample["text"])
 
-    def graded(key: Key, grade: Grade) -> None:
-        store.add_grade(key, grade, grader[key.benchmark])
-        progress.grade(key, grade.verdict)
-
-    tokens = 0
-    expected = collections.Counter(key.benchmark for key in ungraded)
-    with contextlib.ExitStack() as stack:
-        stack.callback(progress.close)
-        graders = stack.enter_context(Graders(plans, expected, workers=workers, taken=graded))
-        if ungraded - missing:
-            for sample in store.samples():
-                if (key := key_of(sample)) in ungraded:
-                    graders.submit(key, sample["text"])
-        if missing:
-            engine = open_engine()
-            stack.callback(engine.close)
-            _note_engine(store, engine)
-            progress.begin()
-            for said in engine.generate(_only(plans, missing)):
+    def draw(self, open_engine: Callable[[], BenchEngine]) -> None:
+        """Draws the missing samples, and queues each as soon as it is on disk."""
+        with contextlib.closing(open_engine()) as engine:
+            _note_engine(self.store, engine)
+            self._progress.begin()
+            for said in engine.generate(self._asks()):
                 key = Key(said.ask.benchmark, said.ask.problem, said.ask.sample)
-                store.add_sample(said)
-                progress.sample(key.benchmark, said.tokens)
-                graders.submit(key, said.text)
-                tokens += said.tokens or 0
-        graders.wait()
-    if lost := wanted - store.drawn:
-        why = engine.failed[0][1] if engine.failed else "the engine gave no reason"
-        raise RunError(
-            f"{len(lost)} of {len(wanted)} samples could not be drawn ({why}); the others are kept in "
-            f"{store.directory}, and the same command tries again"
-        )
-    return tokens
+                self.store.add_sample(said)
+                self._progress.sample(key.benchmark, said.tokens)
+                self._grading.submit(key, said.text)
+                self.tokens += said.tokens or 0
+            self._why = engine.failed[0][1] if engine.failed else "the engine did not say why"
 
+    def finish(self) -> None:
+        """Waits for all grades.
 
-def _only(plans: Sequence[Plan], missing: set[Key]) -> Iterator[Ask]:
-    for plan in plans:
-        for ask in plan.asks():
-            if Key(ask.benchmark, ask.problem, ask.sample) in missing:
-                yield ask
+        Raises:
+            RunError: samples are still missing.
+        """
+        self._grading.wait()
+        if lost := self.wanted - self.store.drawn:
+            raise RunError(
+                f"{len(lost)} of {len(self.wanted)} samples are not drawn ({self._why}); the others are kept in "
+                f"{self.store.directory}, and the same r1-bench eval goes on with it"
+            )
+
+    def _asks(self) -> Iterator[Ask]:
+        for plan in self.plans:
+            for ask in plan.asks():
+                if Key(ask.benchmark, ask.problem, ask.sample) in self.missing:
+                    yield ask
+
+    def _graded(self, key: Key, grade: Grade) -> None:
+        self.store.add_grade(key, grade, self._graders[key.benchmark])
+        self._progress.grade(key, grade.verdict)
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._grading.close()
+        self._progress.close()
+        if isinstance(error, KeyboardInterrupt):
+            kept = len(self.wanted & self.store.drawn)
+            print(
+                f"{kept} of {len(self.wanted)} samples are kept in {self.store.directory}; the same command goes on",
+                file=sys.stderr,
+            )
 
 
 def _note_engine(store: Store, engine: BenchEngine) -> None:
@@ -179,8 +200,7 @@ def _note_engine(store: Store, engine: BenchEngine) -> None:
         ConfigError: it is not.
     """
     now = records.plain(engine.describe())
-    run = store.run()
-    seen = run.get("engines", [])
+    seen = read_run(store.directory)["notes"].get("engines", [])
     for before in seen:
         for name in sorted({*before, *now} - set(VARIES)):
             if before.get(name) != now.get(name):
@@ -189,7 +209,7 @@ def _note_engine(store: Store, engine: BenchEngine) -> None:
                     f"{now.get(name)!r} now; choose another --out"
                 )
     if now not in seen:
-        store.note({"engines": [*seen, now]})
+        store.note(engines=[*seen, now])
 
 
 def _write_problems(directory: Path, plans: Sequence[Plan]) -> None:
@@ -204,29 +224,5 @@ def _write_problems(directory: Path, plans: Sequence[Plan]) -> None:
         for plan in plans
         for problem in plan.problems
     ]
-    records.write_jsonl_atomic(directory / PROBLEMS, lines)
-
-
-def _asked(plans: Sequence[Plan]) -> dict[str, Any]:
-    return {
-        plan.benchmark.name: {**plan.asked(), "k": plan.k, "n": len(plan.problems), "seed": plan.seed} for plan in plans
-    }
-
-
-def _figures(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in ("metric", "value", "value_ci95", "k", "n")}
-
-
-def _run_facts(directory: Path) -> Any:
-    from benchmarks.store import read_run
-
-    return read_run(directory)
-
-
-def _refuse_twins(plans: Sequence[Plan]) -> None:
-    if not plans:
-        raise ConfigError("there is nothing to evaluate; name benchmarks with --tasks or --suite")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    text = "".join(json.dumps(records.plain(line), ensure_ascii=False) + "\n" for line in lines)
+    records.write_atomic(directory / PROBLEMS, text)

@@ -54,7 +54,9 @@ class Graders:
     ) -> None:
         self._plans = by_name(plans)
         self._tasks = {
-            Key(plan.benchmark.name, problem.task.id, 0): problem.task for plan in plans for problem in plan.problems
+            Key(plan.benchmark.name, problem.task.id, 0): problem.task
+            for plan in plans
+            for problem in plan.problems
         }
         self._left = collections.Counter(expected)
         self._workers = workers or min(4, os.cpu_count() or 1)

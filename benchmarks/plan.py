@@ -57,7 +57,9 @@ class Wish:
             if not fits:
                 raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: {advice}")
         if self.data_dir is not None and not self.data_dir.is_dir():
-            raise ConfigError(f"--data-dir {self.data_dir} is no directory; give the one that holds the datasets")
+            raise ConfigError(
+                f"--data-dir {self.data_dir} is no directory; give the one that holds the datasets"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ class Store:
 
     Args:
         directory: Made where missing.
-        run: What decides the samples (`benchmarks.evaluate.identity`). What the directory has of it must be the same.
+        run: What decides the samples (`benchmarks.evaluate.identity`): what the directory has of it must be the same.
+            And under `notes` what may change.
 
     Raises:
         RunError: another process writes there, or it cannot be written, or is damaged.
@@ -65,8 +66,6 @@ class Store:
             self._grades = self._open.enter_context(records.Jsonl(directory / GRADES))
             self.drawn = {key_of(sample) for sample in _lines(directory / SAMPLES)}
             """Samples that there are."""
-            self.graders = {key_of(grade): str(grade["grader"]) for grade in _lines(directory / GRADES)}
-            """By whom each of them was graded last."""
         except BaseException:
             self.close()
             raise
@@ -74,9 +73,9 @@ class Store:
     def _join(self, run: Mapping[str, Any]) -> None:
         """Checks `run` against what the directory is of, and adds to it what is new."""
         path = self.directory / RUN
-        before = read_run(self.directory) if path.exists() else {"benchmarks": {}}
+        before = read_run(self.directory) if path.exists() else {"benchmarks": {}, "notes": {}}
         for name, value in run.items():
-            if name != "benchmarks" and name in before:
+            if name not in ("benchmarks", "notes") and name in before:
                 _same(self.directory, name, before[name], value)
         for name, asked in run["benchmarks"].items():
             if name in before["benchmarks"]:
@@ -86,11 +85,13 @@ class Store:
         except OSError as error:
             raise RunError(f"cannot write {self.directory}: {error.strerror}; choose another --out") from error
         benchmarks = {**before["benchmarks"], **run["benchmarks"]}
-        records.write_json_atomic(path, {**before, **run, "benchmarks": benchmarks})
+        notes = {**before["notes"], **run.get("notes", {})}
+        records.write_json_atomic(path, {**before, **run, "benchmarks": benchmarks, "notes": notes})
 
-    def note(self, facts: Mapping[str, Any]) -> None:
-        """Adds facts to run.json."""
-        records.write_json_atomic(self.directory / RUN, {**read_run(self.directory), **facts})
+    def note(self, **facts: Any) -> None:
+        """Adds facts to the notes of run.json."""
+        run = read_run(self.directory)
+        records.write_json_atomic(self.directory / RUN, {**run, "notes": {**run["notes"], **facts}})
 
     def add_sample(self, said: Said) -> None:
         """Notes a sample."""
@@ -123,7 +124,6 @@ class Store:
         }
         with self._grading:
             self._grades.append(line)
-            self.graders[key] = grader
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Every sample on disk, in the order they came; their texts are read as they are asked for."""
@@ -160,7 +160,7 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        run["benchmarks"].items()
+        run["benchmarks"].items(), run["notes"].items()
     except FileNotFoundError as error:
         raise RunError(f"{directory} holds no evaluation: there is no {RUN}; check the path") from error
     except OSError as error:
@@ -240,7 +240,9 @@ def _only_writer(directory: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise RunError(f"another r1-bench writes to {directory}; wait for it, or choose another --out") from error
+        raise RunError(
+            f"another r1-bench writes to {directory}; wait for it, or choose another --out"
+        ) from error
     except OSError:
         pass  # a file system without locks
     return lock

@@ -89,7 +89,10 @@ def fingerprint(model: str) -> dict[str, str]:
         return {"name": model}
     path = Path(model).expanduser().resolve()
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    return {"name": _called(path), "sha256": records.sha256_json({f.name: records.sha256_file(f) for f in files})}
+    return {
+        "name": _called(path),
+        "sha256": records.sha256_json({f.name: records.sha256_file(f) for f in files}),
+    }
 
 
 def _called(path: Path) -> str:

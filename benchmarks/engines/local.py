@@ -100,7 +100,11 @@ class LocalEngine:
         """
         source, numbers = iter(asks), itertools.count()
         open_asks: dict[int | str, tuple[Ask, float, int, str]] = {}
-        prompt: tuple[Any, list[int], str] = (None, [], "")  # samples of one problem share it, and follow each other
+        prompt: tuple[Any, list[int], str] = (
+            None,
+            [],
+            "",
+        )  # samples of one problem share it, and follow each other
 
         def fill() -> None:
             nonlocal prompt
@@ -204,7 +208,9 @@ def _bytes_per_token(policy: Any) -> int:
         width = config.kv_lora_rank + config.qk_rope_head_dim
     else:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        width = (
+            2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        )
     return int(config.num_hidden_layers * width * policy.lm_head_weight.element_size())
 
 
