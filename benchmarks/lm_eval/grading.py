@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks import consensus
 from benchmarks.grading import read_as
 from benchmarks.lm_eval.rows import CONS, Row
-from r1env import stats
 from r1env.env import ReasoningEnv
 from r1env.pool import GradingPool
 from r1env.registry import EnvSpec
@@ -38,9 +37,9 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str | Sequence[str
         results: One entry: the responses (filter `take_first_k`), or the first of them (`take_first`).
 
     Returns:
-        `pass_at_1`, `pass_at_k` and what else the row names, of the responses that could be graded; shares of the
-        others. Where none could be graded only the shares are there, and lm-eval's means are over the other problems:
-        unscorable is never 0.
+        `pass_at_1`, `pass_at_k` for all k responses, and what else the row names; shares of responses without an
+        answer, and of those that could not be graded. What those leave unknown is left out, and lm-eval's means are
+        over the other problems: unscorable is never 0.
     """
     row = Row.of(doc)
     (responses,) = results
@@ -53,7 +52,8 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str | Sequence[str
     if scorable:
         right = sum(grade.verdict == "correct" for grade in scorable)
         measured["pass_at_1"] = right / len(scorable)
-        measured["pass_at_k"] = stats.pass_at_k(len(scorable), right, len(scorable))
+        if len(scorable) == len(grades):
+            measured["pass_at_k"] = float(right > 0)
         for name in row.metrics:
             if name == CONS:
                 same = consensus.equality(env, pool, task)

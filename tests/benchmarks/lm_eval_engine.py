@@ -1,4 +1,7 @@
-"""An engine that says what a function tells it to, and keeps what it was asked."""
+"""An engine that says what a function tells it to, and keeps what it was asked; a grader that cannot always tell.
+
+The latter by id as "lm_eval_engine:lmeval/GivesUp-v0": the module is imported first, in grading workers too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import r1env
 from benchmarks.types import Ask, Said, SampleError
+from r1env import GraderError, ReasoningEnv
+from r1env.types import Task
 
 
 class ScriptedEngine:
@@ -48,3 +54,18 @@ class ScriptedEngine:
 
     def close(self) -> None:
         pass
+
+
+class GivesUpEnv(ReasoningEnv):
+    """Its grader cannot tell of an answer that says so."""
+
+    def generate(self, rng: Any, level: str | None) -> tuple[str, str, dict[str, Any]]:
+        return f"What is {rng.integers(1000)}?", "right", {}
+
+    def check(self, task: Task, answer: str) -> bool:
+        if answer == "give up":
+            raise GraderError("the judge is out")
+        return answer == task.answer
+
+
+r1env.register("lmeval/GivesUp-v0", "lm_eval_engine:GivesUpEnv")

@@ -246,7 +246,7 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
 
 
 def test_unscorable_is_never_wrong(tmp_path, math_plan):
-    moody = dataclasses.replace(math_plan, spec=EnvSpec("toy_envs:toy/Moody-v0", {}))
+    shy = dataclasses.replace(math_plan, spec=EnvSpec("lm_eval_engine:lmeval/GivesUp-v0", {}))
     places = {problem.task.id: place for place, problem in enumerate(math_plan.problems)}
 
     def say(ask):
@@ -254,7 +254,7 @@ def test_unscorable_is_never_wrong(tmp_path, math_plan):
         given = "give up" if place == 0 or (place == 1 and ask.sample) else "right" if place % 2 else "wrong"
         return f"<think>.</think><answer>{given}</answer>"
 
-    export.write(moody, tmp_path)
+    export.write(shy, tmp_path)
     found = run(EngineLM(ScriptedEngine(say)), MATH, include=tmp_path)
     measured = found["tasks"][MATH]
     assert measured["pass_at_1"][0] == pytest.approx(4 / 7)
