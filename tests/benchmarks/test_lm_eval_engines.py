@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 
@@ -9,13 +10,17 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'lm-eval>=0.4.13'")
 
+import lm_eval
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-import lm_eval
-from benchmarks import engines
+from benchmarks import engines, plan, tasks
+from benchmarks import evaluate as evaluation
+from benchmarks.commands import lm_eval as lm_eval_command
 from benchmarks.lm_eval import runs
 from benchmarks.lm_eval.model import EngineLM
+from r1env.errors import ConfigError
+from r1env.records import read_jsonl
 
 PAIRS = (
     ("The capital of France is", " Paris"),
@@ -122,3 +127,66 @@ def test_lm_evals_own_tasks_run_and_score_alike(checkpoint, tmp_path, data_dir):
     bits = found["tasks"]["own_perplexity"]["bits_per_byte"][0]
     assert bits == pytest.approx(expected[False]["own_perplexity"]["bits_per_byte,none"], abs=1e-3)
     assert found["samples"] == dict.fromkeys(names, 10)
+
+
+def command(*arguments):
+    """`r1-bench lm-eval …`: its report."""
+
+    def add(commands, name, what, epilog):
+        parser = commands.add_parser(name)
+        parser.add_argument("--json", action="store_true")
+        return parser
+
+    parser = argparse.ArgumentParser()
+    lm_eval_command.add_parser(parser.add_subparsers(), add)
+    given = parser.parse_args(["lm-eval", *map(str, arguments)])
+    assert given.module == "benchmarks.commands.lm_eval"
+    return lm_eval_command.run(given)
+
+
+def test_the_command_gives_r1_benchs_samples_and_accuracy(tiny_base, tmp_path, capsys):
+    exported, out = tmp_path / "tasks", tmp_path / "out"
+    report = command(
+        "export", "--tasks", "quick-math,quick-logic", "--limit", 5, "--samples", 3, "--max-new-tokens", 12,
+        "--out", exported,
+    )  # fmt: skip
+    assert {name: (one["n"], one["k"]) for name, one in report.document["tasks"].items()} == {
+        "r1_quick_math": (5, 3),
+        "r1_quick_logic": (5, 3),
+    }
+    report.show()
+    assert "--tasks r1_quick_math,r1_quick_logic" in capsys.readouterr().out
+
+    running = ("run", "--model", tiny_base, "--tasks", "r1_bench", "--include-path", exported, "--seed", 5)
+    report = command(*running, "--out", out)
+    document = json.loads((out / "results.json").read_text())
+    assert json.loads(json.dumps(report.document)) == document
+    assert (document["responses"], document["resumed"]) == (30, 0)
+    report.show()
+    assert "pass_at_1" in capsys.readouterr().out
+
+    wish = plan.Wish(limit=5, samples=3, max_new_tokens=12, seed=5)
+    setup = engines.Setup(model=str(tiny_base), engine="native")
+    evaluation.evaluate(
+        plan.make(tasks.find(["quick-math", "quick-logic"]), wish), tmp_path / "own",
+        lambda: engines.open_engine(setup), model=engines.fingerprint(str(tiny_base)), engine="native",
+    )  # fmt: skip
+    summary = json.loads((tmp_path / "own" / "summary.json").read_text())["tasks"]
+    for name, task in (("quick-math", "r1_quick_math"), ("quick-logic", "r1_quick_logic")):
+        assert document["tasks"][task]["pass_at_1"][0] == summary[name]["pass_at_1"]
+        assert document["tasks"][task]["no_answer"][0] == pytest.approx(summary[name]["no_answer"])
+    ours = {tuple(line["key"][:3]): line for line in read_jsonl(out / "samples.jsonl")[1:]}
+    theirs = {
+        (line["benchmark"], line["problem"], line["sample"]): line
+        for line in read_jsonl(tmp_path / "own" / "samples.jsonl")
+    }
+    assert ours.keys() == theirs.keys() and len(ours) == 30
+    for place, line in ours.items():
+        assert (line["text"], line["finish_reason"]) == (theirs[place]["text"], theirs[place]["finish_reason"])
+        assert line["key"][3] == theirs[place]["seed"]
+
+    again = command(*running, "--out", out).document
+    assert (again["responses"], again["resumed"]) == (30, 30) and again["tasks"] == document["tasks"]
+    for wrong in ("[1]", "{"):
+        with pytest.raises(ConfigError, match="--gen-kwargs"):
+            command(*running, "--out", out, "--gen-kwargs", wrong)
