@@ -1,6 +1,6 @@
 """One evaluation, from plans to the manifest. Everything flows one way:
 
-    plan → ask → engine → samples.jsonl → grading pool → grades.jsonl → summary.json → reports → manifest.json
+    plan → ask → engine → samples.jsonl → grading pool or judge → grades.jsonl → summary.json → reports → manifest.json
 
 The engine takes asks as it has room, and every sample is on disk before it is graded; grades are given by other
 processes meanwhile and written as they come. So neither waits for the other, and a crash at any moment loses only what
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -29,6 +30,17 @@ from benchmarks.types import Ask, BenchEngine
 from r1env import records
 from r1env.errors import ConfigError, RunError
 from r1env.types import Grade
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """The model that grades what no rule can."""
+
+    name: str
+    """What it is known by."""
+    open: Callable[[], BenchEngine]
+    """Loads it."""
+
 
 VARIES = ("versions", "hardware", "threads", "device")
 """What an engine says of itself that may differ when an evaluation goes on elsewhere; all that was seen is noted."""
@@ -58,6 +70,7 @@ def evaluate(
     run: Mapping[str, Any],
     open_engine: Callable[[], BenchEngine] | None,
     *,
+    judging: Judging | None = None,
     again: Callable[[Mapping[str, Any]], bool] = lambda grade: False,
     workers: int | None = None,
 ) -> dict[str, Any]:
@@ -68,6 +81,7 @@ def evaluate(
         directory: Where it is kept (`benchmarks.store`).
         run: What decides the samples (`identity`), and what else run.json is to say.
         open_engine: Loads the model; called only where there is something to draw. None to draw nothing.
+        judging: Grades the judged benchmarks; None keeps the judgements that there are.
         again: Which of the grades that there are (lines of grades.jsonl) are to be given again. Those of another
             version of the grader always are.
         workers: Grading processes a benchmark; by default the cores, at most 4.
@@ -86,15 +100,17 @@ def evaluate(
         wanted = {Key(ask.benchmark, ask.problem, ask.sample) for plan in plans for ask in plan.asks()}
         resumed = len(wanted & store.drawn)
         _write_problems(directory, plans)
-        with Work(plans, store, wanted, again, workers) as work:
+        with Work(plans, store, wanted, judging, again, workers) as work:
             work.grade_the_drawn()
             if work.missing and open_engine is not None:
                 work.draw(open_engine)
             work.finish()
+            work.judge()
         seconds = time.perf_counter() - started
         timing = {
             "seconds": round(seconds, 3),
             "samples": len(wanted) - resumed,
+            "graded": work.graded,
             "tokens": work.tokens,
             "tokens_per_s": round(work.tokens / seconds, 1),
         }
@@ -109,6 +125,7 @@ class Work:
         plans: Sequence[Plan],
         store: Store,
         wanted: set[Key],
+        judging: Judging | None,
         again: Callable[[Mapping[str, Any]], bool],
         workers: int,
     ) -> None:
@@ -117,29 +134,34 @@ class Work:
         """Samples to be drawn."""
         self.tokens = 0
         """Drawn by this process."""
+        self.graded = 0
+        """Samples graded by this process."""
         self._why: object = "no engine was asked"
-        self._graders = {plan.benchmark.name: grader_of(plan) for plan in plans}
+        self._judging = judging
+        self._judged = {plan.benchmark.name for plan in plans if plan.benchmark.kind == "judged"}
+        self._graders = {
+            plan.benchmark.name: _judge_of(store, judging)
+            if plan.benchmark.name in self._judged
+            else grader_of(plan)
+            for plan in plans
+        }
         drawn = collections.Counter(key.benchmark for key in wanted & store.drawn)
         self._progress = Progress(plans, drawn)
         settled = set()
         for key, grade in store.grades().items():
-            if (
-                key in wanted - self.missing
-                and grade["grader"] == self._graders[key.benchmark]
-                and not again(grade)
-            ):
+            grader = self._graders.get(key.benchmark)
+            if key in wanted - self.missing and grader in (None, grade["grader"]) and not again(grade):
                 settled.add(key)
                 self._progress.grade(key, grade["verdict"])
         self._ungraded = wanted - settled
+        by_rule = [plan for plan in plans if plan.benchmark.name not in self._judged]
         expected = collections.Counter(key.benchmark for key in self._ungraded)
-        self._grading = Graders(plans, expected, workers=workers, taken=self._graded)
+        self._grading = Graders(by_rule, expected, workers=workers, taken=self._take)
 
     def grade_the_drawn(self) -> None:
         """Queues the samples on disk that have no grade that counts."""
-        if self._ungraded - self.missing:
-            for sample in self.store.samples():
-                if (key := key_of(sample)) in self._ungraded:
-                    self._grading.submit(key, sample["text"])
+        for key, text in self._texts(by_judge=False) if self._ungraded - self.missing else ():
+            self._grading.submit(key, text)
 
     def draw(self, open_engine: Callable[[], BenchEngine]) -> None:
         """Draws the missing samples, and queues each as soon as it is on disk."""
@@ -150,12 +172,13 @@ class Work:
                 key = Key(said.ask.benchmark, said.ask.problem, said.ask.sample)
                 self.store.add_sample(said)
                 self._progress.sample(key.benchmark, said.tokens)
-                self._grading.submit(key, said.text)
+                if key.benchmark not in self._judged:
+                    self._grading.submit(key, said.text)
                 self.tokens += said.tokens or 0
             self._why = engine.failed[0][1] if engine.failed else "the engine did not say why"
 
     def finish(self) -> None:
-        """Waits for all grades.
+        """Waits for all grades by rule.
 
         Raises:
             RunError: samples are still missing.
@@ -173,8 +196,46 @@ class Work:
                 if Key(ask.benchmark, ask.problem, ask.sample) in self.missing:
                     yield ask
 
-    def _graded(self, key: Key, grade: Grade) -> None:
-        self.store.add_grade(key, grade, self._graders[key.benchmark])
+    def judge(self) -> None:
+        """Has a judge grade what no rule can.
+
+        Raises:
+            RunError: there is something to judge, and no judge.
+        """
+        pending = {key for key in self._ungraded if key.benchmark in self._judged}
+        if not pending:
+            return
+        if self._judging is None:
+            raise RunError(
+                f"{len(pending)} samples in {self.store.directory} wait for a judge; name a model with --judge"
+            )
+        from benchmarks.judge import Judge
+
+        tasks = {
+            (plan.benchmark.name, problem.task.id): problem.task
+            for plan in self.plans
+            for problem in plan.problems
+        }
+        with contextlib.closing(self._judging.open()) as engine:
+            judge = Judge(engine)
+            self._graders.update(dict.fromkeys(self._judged, judge.version))
+            self.store.note(judge={"name": self._judging.name, "version": judge.version})
+            samples = (
+                (key, tasks[key.benchmark, key.problem], text) for key, text in self._texts(by_judge=True)
+            )
+            for key, grade in judge.grade(samples):
+                self._take(key, grade)
+
+    def _texts(self, *, by_judge: bool) -> Iterator[tuple[Key, str]]:
+        """The samples on disk that are to be graded, by rule or by judge."""
+        for sample in self.store.samples():
+            key = key_of(sample)
+            if key in self._ungraded and (key.benchmark in self._judged) == by_judge:
+                yield key, sample["text"]
+
+    def _take(self, key: Key, grade: Grade) -> None:
+        self.store.add_grade(key, grade, self._graders[key.benchmark] or "")
+        self.graded += 1
         self._progress.grade(key, grade.verdict)
 
     def __enter__(self) -> Work:
@@ -191,6 +252,14 @@ class Work:
                 f"{kept} of {len(self.wanted)} samples are kept in {self.store.directory}; the same command goes on",
                 file=sys.stderr,
             )
+
+
+def _judge_of(store: Store, judging: Judging | None) -> str | None:
+    """What the judge's grades are by; None for any judge's, and an empty text where that is not known yet."""
+    if judging is None:
+        return None
+    known = read_run(store.directory)["notes"].get("judge") or {}
+    return str(known["version"]) if known.get("name") == judging.name else ""
 
 
 def _note_engine(store: Store, engine: BenchEngine) -> None:

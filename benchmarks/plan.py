@@ -12,7 +12,7 @@ from benchmarks.data import Data, fetch
 from benchmarks.tasks.base import Benchmark
 from benchmarks.types import Ask, Problem, Sampling
 from r1env import prompts, records
-from r1env.errors import ConfigError
+from r1env.errors import ConfigError, RunError
 from r1env.registry import EnvSpec
 
 _STRIDE = 0x9E3779B1
@@ -21,12 +21,14 @@ _STRIDE = 0x9E3779B1
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the user asked for, the same for every benchmark; None leaves it to the benchmark.
+    """What the user asked for; None leaves it to each benchmark.
 
     Raises:
-        ConfigError: a number out of its range.
+        ConfigError: a number out of its range, or a directory that is none.
     """
 
+    tasks: tuple[str, ...]
+    """Names of benchmarks."""
     samples: int | None = None
     """Samples a problem."""
     limit: int | None = None
@@ -41,8 +43,10 @@ class Wish:
     """Instead of the benchmark's."""
     style: prompts.Style = "chat"
     """How problems are worded: for the model's chat template, or as one text for base models."""
-    data_dir: Path | None = None
+    data_dir: str | None = None
     """Where local datasets are."""
+    allow_changed: bool = False
+    """Whether data may differ from the known or locked one."""
 
     def __post_init__(self) -> None:
         ranges = {
@@ -56,10 +60,31 @@ class Wish:
         for name, (fits, advice) in ranges.items():
             if not fits:
                 raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: {advice}")
-        if self.data_dir is not None and not self.data_dir.is_dir():
+        if self.data_dir is not None and not Path(self.data_dir).expanduser().is_dir():
             raise ConfigError(
                 f"--data-dir {self.data_dir} is no directory; give the one that holds the datasets"
             )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        data_dir = self.data_dir and str(Path(self.data_dir).expanduser().resolve())
+        return {**dataclasses.asdict(self), "tasks": [*self.tasks], "data_dir": data_dir}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], *, data_dir: str | None = None) -> Wish:
+        """From JSON.
+
+        Args:
+            plain: What `plain` gave.
+            data_dir: Where local datasets are now, if elsewhere.
+
+        Raises:
+            RunError: it is not what `plain` gave.
+        """
+        try:
+            return cls(**{**plain, "tasks": tuple(plain["tasks"]), "data_dir": data_dir or plain["data_dir"]})
+        except (TypeError, KeyError) as error:
+            raise RunError(f"what was asked is not recorded as it should be: {error}; evaluate anew") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +158,13 @@ def make(benchmarks: Sequence[Benchmark], wish: Wish) -> list[Plan]:
 def _plan(benchmark: Benchmark, wish: Wish) -> Plan:
     if benchmark.kind == "external":
         raise ConfigError(f"{benchmark.name} is run by a project of its own: {benchmark.command}")
-    data = fetch(benchmark, wish.data_dir)
+    data_dir = None if wish.data_dir is None else Path(wish.data_dir).expanduser()
+    data = fetch(benchmark, data_dir, allow_changed=wish.allow_changed)
     problems = benchmark.problems(data.path, style=wish.style, limit=wish.limit)
     if benchmark.generated:
-        data = dataclasses.replace(data, sha256=hash_of(problems))
-        whole = wish.limit is None or wish.limit >= len(problems)
-        data = dataclasses.replace(data, verified=whole and data.sha256 == benchmark.source.sha256)
+        whole = problems if wish.limit is None else benchmark.problems(None, style=wish.style)
+        sha256 = hash_of(whole)
+        data = dataclasses.replace(data, sha256=sha256, verified=sha256 == benchmark.source.sha256)
     return Plan(
         benchmark=benchmark,
         data=data,

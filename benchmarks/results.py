@@ -47,8 +47,13 @@ def conclude(
     Raises:
         RunError: the directory cannot be written.
     """
+    run = read_run(directory)
+    notes = run.pop("notes")
     with contextlib.ExitStack() as stack:
-        tasks = summary.summarise(plans, directory, _Equality(stack, workers))
+        tasks = summary.summarise(plans, directory, run["benchmarks"], _Equality(stack, workers))
+    for plan in plans:
+        if plan.benchmark.kind == "judged":
+            tasks[plan.benchmark.name]["judge"] = notes["judge"]["name"]
     document = {
         "tasks": tasks,
         "timing": dict(timing),
@@ -56,8 +61,6 @@ def conclude(
         "resumed": resumed,
     }
     records.write_json_atomic(directory / SUMMARY, document)
-    run = read_run(directory)
-    notes = run.pop("notes")
     outputs = (RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY)
     manifest = EvalManifest(
         config_sha256=records.sha256_json(run),

@@ -43,16 +43,19 @@ class Graded:
         return self.verdict == "correct"
 
 
-def summarise(plans: Sequence[Plan], directory: Path, equality: Equality) -> dict[str, dict[str, Any]]:
+def summarise(
+    plans: Sequence[Plan], directory: Path, asked: Mapping[str, Mapping[str, Any]], equality: Equality
+) -> dict[str, dict[str, Any]]:
     """The entry of every benchmark, by its name.
 
     Args:
         plans: What was asked; every sample of it must be drawn and graded.
         directory: Where samples and grades are.
+        asked: How each benchmark's samples were drawn (`Plan.asked`, when they were).
         equality: See there.
     """
     samples = _read(plans, directory)
-    return {name: _entry(plan, samples[name], equality) for name, plan in by_name(plans).items()}
+    return {name: _entry(plan, samples[name], asked[name], equality) for name, plan in by_name(plans).items()}
 
 
 def _read(plans: Sequence[Plan], directory: Path) -> dict[str, dict[str, dict[int, Graded]]]:
@@ -76,7 +79,12 @@ def _read(plans: Sequence[Plan], directory: Path) -> dict[str, dict[str, dict[in
     return found
 
 
-def _entry(plan: Plan, drawn: Mapping[str, Mapping[int, Graded]], equality: Equality) -> dict[str, Any]:
+def _entry(
+    plan: Plan,
+    drawn: Mapping[str, Mapping[int, Graded]],
+    asked: Mapping[str, Any],
+    equality: Equality,
+) -> dict[str, Any]:
     groups = {
         problem.task.id: [drawn[problem.task.id][sample] for sample in range(plan.k)]
         for problem in plan.problems
@@ -119,7 +127,7 @@ def _entry(plan: Plan, drawn: Mapping[str, Mapping[int, Graded]], equality: Equa
             "verified": plan.data.verified,
             "changed": plan.data.changed,
         },
-        "protocol": {**plan.asked(), "k": plan.k},
+        "protocol": {**asked, "k": plan.k},
         "kind": plan.benchmark.kind,
     }
     return dict(sorted({**entry, **_headline(plan, entry, groups, [one.value for one in cast])}.items()))

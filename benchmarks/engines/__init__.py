@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +21,22 @@ _MODULES: Mapping[str, str] = {
 }
 """Engine → the module whose `open(setup)` gives it."""
 NAMES = ("auto", *_MODULES)
+OPTIONS: Mapping[str, Sequence[str] | None] = {
+    "native": ("max_rows",),
+    "transformers": ("max_rows",),
+    "vllm": None,
+    "http": ("concurrency", "per_minute", "retries", "timeout_s", "patience_s", "extra"),
+}
+"""What `Setup.options` may hold; None for whatever vLLM itself takes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Which model, and what runs it."""
+    """Which model, and what runs it.
+
+    Raises:
+        ConfigError: an option that the engine does not have.
+    """
 
     model: str
     """A checkpoint directory, a hub name, or the address of an OpenAI-compatible server."""
@@ -34,7 +45,15 @@ class Setup:
     dtype: str = "auto"
     """Of the weights: float32, bfloat16, float16, or as they are stored."""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else an engine takes."""
+    """What else an engine takes (`OPTIONS`)."""
+
+    def __post_init__(self) -> None:
+        known = OPTIONS[self.engine]
+        for name in self.options if known is not None else ():
+            if name not in known:
+                raise ConfigError(
+                    f"--engine-option {name}: {self.engine} has none such{nearest(name, [*known])}"
+                )
 
 
 def resolve(model: str, engine: str = "auto") -> str:

@@ -6,6 +6,7 @@ whatever else is in the batch.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import itertools
 import os
@@ -25,7 +26,7 @@ from r1env import records
 from r1env.errors import CheckpointError, ConfigError
 
 MAX_ROWS = 256
-"""Samples written at a time."""
+"""Samples written at a time, unless `max_rows` says otherwise."""
 _MEMORY_SHARE = 1 / 4
 """Of the machine's memory, or the GPU's, that the cache may take."""
 _LOGITS_BYTES = 2**28
@@ -71,7 +72,8 @@ class LocalEngine:
         self.context = int(_config(policy).max_position_embeddings)
         """Tokens of prompt and response together, at most."""
         room = max(self.context, int(_memory_bytes(policy.device) * _MEMORY_SHARE / _bytes_per_token(policy)))
-        self._engine = build_engine(self.name, policy, tokenizer, max_rows=MAX_ROWS, max_cache_tokens=room)
+        self._rows = int(setup.options.get("max_rows", MAX_ROWS))
+        self._engine = build_engine(self.name, policy, tokenizer, max_rows=self._rows, max_cache_tokens=room)
 
     def describe(self) -> dict[str, Any]:
         """Model, dtype, chat template, device, threads, versions, hardware."""
@@ -99,6 +101,7 @@ class LocalEngine:
             ConfigError: chat messages for a model without a chat template.
         """
         source, numbers = iter(asks), itertools.count()
+        unread: collections.deque[tuple[Ask, int]] = collections.deque()  # their prompts fill the context
         open_asks: dict[int | str, tuple[Ask, float, int, str]] = {}
         prompt: tuple[Any, list[int], str] = (
             None,
@@ -108,14 +111,13 @@ class LocalEngine:
 
         def fill() -> None:
             nonlocal prompt
-            while len(open_asks) < 2 * MAX_ROWS and (ask := next(source, None)) is not None:
+            while len(open_asks) < 2 * self._rows and (ask := next(source, None)) is not None:
                 if ask.messages is not prompt[0]:
                     prompt = (ask.messages, *self._encode(ask))
                 _, ids, opened = prompt
                 room = self.context - len(ids)
                 if room < 1:
-                    why = f"its prompt has {len(ids)} tokens, and the model's context is {self.context}"
-                    self.failed.append((ask, SampleError(f"{ask.benchmark} problem {ask.problem}: {why}")))
+                    unread.append((ask, len(ids)))
                     continue
                 number = next(numbers)
                 open_asks[number] = (ask, time.perf_counter(), len(ids), opened)
@@ -127,6 +129,7 @@ class LocalEngine:
                 self._engine.submit(Request(id=number, prompt_ids=ids, params=params, seed=ask.seed))
 
         fill()
+        yield from map(_unread, _emptied(unread))
         for number, _, completion in self._engine.finished():
             ask, begun, prompt_tokens, opened = open_asks.pop(number)
             yield Said(
@@ -138,6 +141,7 @@ class LocalEngine:
                 seconds=time.perf_counter() - begun,
             )
             fill()
+            yield from map(_unread, _emptied(unread))
 
     def _encode(self, ask: Ask) -> tuple[list[int], str]:
         """Token ids of a prompt, and what it writes of the response."""
@@ -222,6 +226,25 @@ class LocalEngine:
 
     def close(self) -> None:
         """Nothing is held that the garbage collector does not free."""
+
+
+def _emptied(queue: collections.deque[tuple[Ask, int]]) -> Iterator[tuple[Ask, int]]:
+    while queue:
+        yield queue.popleft()
+
+
+def _unread(asked: tuple[Ask, int]) -> Said:
+    """What a model says to a problem that is longer than its context: nothing, and that is how it is counted."""
+    ask, tokens = asked
+    return Said(
+        ask=ask,
+        text="",
+        finish_reason="length",
+        tokens=0,
+        prompt_tokens=tokens,
+        seconds=0.0,
+        detail={"error": "the prompt fills the model's context"},
+    )
 
 
 def _config(policy: Any) -> Any:

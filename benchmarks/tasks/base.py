@@ -11,7 +11,7 @@ from benchmarks.types import Problem
 from r1env import prompts
 from r1env.errors import ConfigError, DataError
 from r1env.registry import EnvSpec
-from r1env.types import Message, Task
+from r1env.types import Task
 
 Kind = Literal["rule", "judged", "external"]
 
@@ -21,7 +21,7 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 GENERATED = 200
 """Problems of an environment that draws them without end, where nobody says how many."""
 
-_NAMES = ("unique_id", "id", "task_id", "name")
+_NAMES = ("unique_id", "id", "task_id", "question_id", "name")
 """Facts of a task by which its dataset calls it."""
 
 
@@ -188,8 +188,3 @@ def _name(task: Task, place: int) -> str:
         if fact in task.meta:
             return str(task.meta[fact])
     return str(place + 1)
-
-
-def wording(messages: tuple[Message, ...] | str) -> str:
-    """A prompt as one text, for people."""
-    return messages if isinstance(messages, str) else "\n\n".join(message["content"] for message in messages)
