@@ -4,94 +4,129 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.commands.eval import DTYPES, ENGINES, STYLES, engine_options
+from benchmarks.parsing import Add, Commands, group
 
 if TYPE_CHECKING:
     from benchmarks.output import Report
 
+REASONING = ("auto", "keep", "drop")
 RECORD, RESULTS = "samples.jsonl", "results.json"
 
 
-def add_parser(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands, add: Add) -> None:
     """Adds the command."""
-    parser = commands.add_parser(
-        "lm-eval",
-        help="our benchmarks inside EleutherAI's lm-eval, and lm-eval's tasks on our engines",
-        description="Our benchmarks inside EleutherAI's lm-eval, and lm-eval's tasks on our engines.",
-        allow_abbrev=False,
-    )
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    what = "our benchmarks inside EleutherAI's lm-eval, and lm-eval's tasks on our engines"
+    actions = group(commands, "lm-eval", what)
     _add_export(actions, add)
     _add_run(actions, add)
 
 
-def _add_export(actions: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_export(actions: Commands, add: Add) -> None:
     export = add(
         actions,
         "export",
         "write benchmarks as tasks that lm-eval runs offline",
-        "A YAML file and a data file for each benchmark, graded by r1env, with R1's protocol: `lm-eval run\n"
-        "--include_path DIR --tasks r1_bench --apply_chat_template --model hf …` runs them all on lm-eval's own models,\n"
-        "`r1-bench lm-eval run` on ours. The data files hold the right answers, as those of lm-eval's tasks do.\n\n"
+        "A YAML file and a data file for each benchmark, graded by r1env under R1's protocol. The tag r1_bench stands\n"
+        "for all tasks of DIR. `lm-eval run --include_path DIR --tasks r1_bench --apply_chat_template --model hf …`\n"
+        "runs them on lm-eval's own models, `r1-bench lm-eval run` on ours. The data files hold the right answers, as\n"
+        "those of lm-eval's tasks do.\n\n"
         "example:\n  r1-bench lm-eval export --tasks aime24,math500 --data-dir data --out lm-eval-tasks",
     )
-    export.add_argument("--tasks", metavar="NAMES", required=True, help="benchmarks, joined by commas")
+    export.add_argument(
+        "--tasks", metavar="NAME[,NAME]", required=True, help="benchmarks, or ids of environments"
+    )
     export.add_argument("--out", metavar="DIR", required=True, help="where the tasks are written")
     export.add_argument("--samples", metavar="K", type=int, help="samples a problem (default: the benchmark's)")
-    export.add_argument("--limit", metavar="N", type=int, help="the first N problems")
-    export.add_argument("--temperature", metavar="T", type=float, help="default: 0.6")
+    export.add_argument(
+        "--limit", metavar="N", type=int, help="problems a benchmark, the first ones (default: all)"
+    )
+    export.add_argument(
+        "--temperature", metavar="T", type=float, help="default: 0.6; 0 takes the likeliest token"
+    )
     export.add_argument("--top-p", metavar="P", type=float, help="default: 0.95")
     export.add_argument(
         "--max-new-tokens", metavar="N", type=int, help="longest response (default: the benchmark's)"
     )
     export.add_argument(
         "--prompt",
-        choices=("chat", "r1_zero"),
+        metavar="STYLE",
+        choices=STYLES,
         default="chat",
-        help="chat template, or one text for base models",
+        help="chat: the model's own template; r1_zero: one text, for base models (default: chat)",
     )
-    export.add_argument("--data-dir", metavar="DIR", help="where local datasets are")
+    export.add_argument("--data-dir", metavar="DIR", help="where local datasets are looked for, before the hub")
+    export.add_argument(
+        "--allow-changed-data", action="store_true", help="go on with data that is not the known or locked one"
+    )
     export.set_defaults(module=__name__, action="export")
 
 
-def _add_run(actions: Any, add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_run(actions: Commands, add: Add) -> None:
     run = add(
         actions,
         "run",
         "run lm-eval over one of our engines",
         "Tasks are those of lm-eval, and those of `r1-bench lm-eval export` in --include-path. Every repeat has a seed\n"
-        f"of its own. Whole responses, reasoning and all, go to {RECORD} in --out, and the same command again draws\n"
-        f"none of them twice; lm-eval's results go to {RESULTS}.\n\n"
+        f"of its own. Whole responses, reasoning and all, go to DIR/{RECORD}, and the same command again draws none of\n"
+        f"them twice; results go to DIR/{RESULTS}.\n\n"
+        "--json: {tasks: {NAME: {METRIC: [value, standard error]}}, versions, samples, model, responses, resumed}.\n\n"
         "examples:\n"
-        "  r1-bench lm-eval run --model runs/math/checkpoint --tasks r1_math500 --include-path lm-eval-tasks --out out\n"
+        "  r1-bench lm-eval run --model runs/my-run/checkpoint --include-path lm-eval-tasks --tasks r1_bench --out out\n"
         "  r1-bench lm-eval run --model HuggingFaceTB/SmolLM2-135M-Instruct --tasks piqa,gsm8k --limit 50 --out out",
     )
-    run.add_argument("--model", metavar="M", required=True, help="checkpoint directory, hub name, or address")
-    run.add_argument("--engine", metavar="NAME", default="auto", help="auto, native, transformers, vllm, http")
-    run.add_argument("--dtype", metavar="NAME", default="auto", help="of the weights (default: as stored)")
-    run.add_argument("--tasks", metavar="NAMES", required=True, help="of lm-eval, joined by commas")
     run.add_argument(
-        "--include-path", metavar="DIR", action="append", default=[], help="further tasks (may be repeated)"
+        "--model", metavar="M", required=True, help="a checkpoint directory, a hub name, or a server's address"
+    )
+    run.add_argument(
+        "--engine",
+        metavar="NAME",
+        choices=ENGINES,
+        default="auto",
+        help=f"{', '.join(ENGINES)} (default: auto)",
+    )
+    run.add_argument(
+        "--dtype", metavar="TYPE", choices=DTYPES, default="auto", help=f"of the weights: {', '.join(DTYPES)}"
+    )
+    run.add_argument(
+        "--engine-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="see r1-bench eval; may be repeated",
+    )
+    run.add_argument("--tasks", metavar="NAME[,NAME]", required=True, help="tasks, groups or tags of lm-eval's")
+    run.add_argument(
+        "--include-path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="where further tasks are (may be repeated)",
     )
     run.add_argument("--out", metavar="DIR", required=True, help="where responses and results are kept")
     run.add_argument("--seed", metavar="N", type=int, default=0, help="of the samples (default: 0)")
-    run.add_argument("--limit", metavar="N", type=int, help="the first N documents of each task")
-    run.add_argument("--num-fewshot", metavar="N", type=int, help="examples, where a task does not say")
+    run.add_argument("--limit", metavar="N", type=int, help="documents a task, the first ones (default: all)")
+    run.add_argument(
+        "--num-fewshot", metavar="N", type=int, help="examples, for tasks that do not say how many"
+    )
     run.add_argument(
         "--apply-chat-template",
         action="store_true",
-        help="ask lm-eval's tasks as chats; ours say it themselves",
+        help="ask lm-eval's tasks as chats; exported ones say it themselves",
     )
     run.add_argument(
-        "--gen-kwargs", metavar="JSON", help='over the tasks\' own, e.g. {"max_gen_toks": 512}; an object'
+        "--gen-kwargs", metavar="JSON", help='over the tasks\' own: {"max_gen_toks": 512} and the like'
     )
     run.add_argument(
         "--reasoning",
-        choices=("auto", "keep", "drop"),
+        metavar="WHAT",
+        choices=REASONING,
         default="auto",
-        help="of responses: auto hides it from lm-eval's own tasks, which would read answers from it",
+        help="what tasks get of it: keep, drop, or auto: dropped for lm-eval's own, which would read answers from it",
     )
     run.set_defaults(module=__name__, action="run")
 
@@ -111,16 +146,18 @@ def _export(given: argparse.Namespace) -> Report:
     from benchmarks.output import Report
 
     wish = plan.Wish(
+        tasks=tuple(_names(given.tasks)),
         samples=given.samples,
         limit=given.limit,
         temperature=given.temperature,
         top_p=given.top_p,
         max_new_tokens=given.max_new_tokens,
         style=given.prompt,
-        data_dir=None if given.data_dir is None else Path(given.data_dir).expanduser(),
+        data_dir=given.data_dir,
+        allow_changed=given.allow_changed_data,
     )
     directory = Path(given.out).expanduser()
-    plans = plan.make(tasks.find(_names(given.tasks)), wish)
+    plans = plan.make(tasks.find(wish.tasks), wish)
     written = {
         export.write(one, directory): {
             "benchmark": one.benchmark.name,
@@ -150,9 +187,9 @@ def _run(given: argparse.Namespace) -> Report:
     from r1env import records
 
     gen_kwargs = None if given.gen_kwargs is None else _object(given.gen_kwargs)
-    setup = engines.Setup(
-        model=given.model, engine=engines.resolve(given.model, given.engine), dtype=given.dtype
-    )
+    engine_name = engines.resolve(given.model, given.engine)
+    options = engine_options(given.engine_option)
+    setup = engines.Setup(model=given.model, engine=engine_name, dtype=given.dtype, options=options)
     identity = {"model": engines.fingerprint(given.model), "engine": setup.engine, "dtype": setup.dtype}
     directory = Path(given.out).expanduser()
     engine = engines.open_engine(setup)
@@ -188,7 +225,12 @@ def _run(given: argparse.Namespace) -> Report:
 
 
 def _names(given: str) -> list[str]:
-    return [name for name in (part.strip() for part in given.split(",")) if name]
+    from r1env.errors import ConfigError
+
+    names = [name for name in (part.strip() for part in given.split(",")) if name]
+    if not names:
+        raise ConfigError("--tasks names no task")
+    return names
 
 
 def _object(text: str) -> Mapping[str, Any]:

@@ -163,21 +163,21 @@ class LocalEngine:
         return self._scores([self._pair(*pair) for pair in pairs])
 
     @torch.inference_mode()
-    def rolling(self, texts: Sequence[str]) -> list[float]:
+    def rolling(self, documents: Sequence[str]) -> list[float]:
         """Summed log-probability of whole texts of any length, nats.
 
         A text that is longer than the context is read in windows that share one token, the last of them full: the way
         lm-eval's own models read it.
         """
         windows, owners = [], []
-        for owner, text in enumerate(texts):
+        for owner, text in enumerate(documents):
             ids = [self._start(), *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
             for begin in range(1, len(ids), self.context):
                 end = min(begin + self.context, len(ids))
                 first = max(0, end - self.context - 1)
                 windows.append((ids[first:end], begin - first))
                 owners.append(owner)
-        totals = [0.0] * len(texts)
+        totals = [0.0] * len(documents)
         for owner, (total, _) in zip(owners, self._scores(windows), strict=True):
             totals[owner] += total
         return totals

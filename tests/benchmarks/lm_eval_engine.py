@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import r1env
-from benchmarks.types import Ask, Said, SampleError
+from benchmarks import evaluate, plan, tasks
+from benchmarks.types import Ask, BenchEngine, Said, SampleError
 from r1env import GraderError, ReasoningEnv
 from r1env.types import Task
 
@@ -54,6 +56,19 @@ class ScriptedEngine:
 
     def close(self) -> None:
         pass
+
+
+def planned(*names: str, **wish: Any) -> list[plan.Plan]:
+    return plan.make(tasks.find(names), plan.Wish(tasks=names, **wish))
+
+
+def r1_bench(
+    plans: list[plan.Plan], directory: Path, open_engine: Callable[[], BenchEngine]
+) -> dict[str, dict[str, Any]]:
+    """What `r1-bench eval` makes of the plans: the figures of each benchmark."""
+    run = evaluate.identity(plans, {"name": "scripted"}, "native", "auto")
+    notes = {"model": "scripted", "wish": {}}
+    return evaluate.evaluate(plans, directory, {**run, "notes": notes}, open_engine)["tasks"]
 
 
 class GivesUpEnv(ReasoningEnv):

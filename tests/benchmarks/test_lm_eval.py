@@ -13,10 +13,8 @@ import pytest
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'lm-eval>=0.4.13'")
 
 import lm_eval
-from lm_eval_engine import ScriptedEngine
+from lm_eval_engine import ScriptedEngine, planned, r1_bench
 
-from benchmarks import evaluate as evaluation
-from benchmarks import plan, tasks
 from benchmarks.lm_eval import export, runs
 from benchmarks.lm_eval.model import EngineLM, _answer, _sampling
 from benchmarks.lm_eval.record import key
@@ -41,7 +39,7 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.fixture
 def math_plan():
-    (made,) = plan.make(tasks.find(["quick-math"]), plan.Wish(limit=8, samples=4, seed=3))
+    (made,) = planned("quick-math", limit=8, samples=4, seed=3)
     return made
 
 
@@ -81,9 +79,7 @@ def test_lm_eval_gives_r1_benchs_accuracy_on_the_same_samples(tmp_path, math_pla
     found = run(EngineLM(engine, seed=3), MATH, include=tmp_path / "tasks")["tasks"][MATH]
 
     own = ScriptedEngine(mixed(math_plan))
-    summary = evaluation.evaluate(
-        [math_plan], tmp_path / "own", lambda: own, model={"name": "scripted"}, engine="native"
-    )["tasks"]["quick-math"]
+    summary = r1_bench([math_plan], tmp_path / "own", lambda: own)["quick-math"]
     assert sorted(map(key, engine.asks)) == sorted(map(key, own.asks)) == sorted(map(key, math_plan.asks()))
     value, error = found["pass_at_1"]
     assert value == pytest.approx(summary["pass_at_1"], abs=1e-12)
@@ -94,7 +90,7 @@ def test_lm_eval_gives_r1_benchs_accuracy_on_the_same_samples(tmp_path, math_pla
 
 
 def test_a_task_with_a_majority_says_what_r1_bench_says(tmp_path, data_dir):
-    (made,) = plan.make(tasks.find(["aime24"]), plan.Wish(limit=4, samples=5, data_dir=data_dir))
+    (made,) = planned("aime24", limit=4, samples=5, data_dir=str(data_dir))
     right = golds(made)
 
     def say(ask):
@@ -103,9 +99,7 @@ def test_a_task_with_a_majority_says_what_r1_bench_says(tmp_path, data_dir):
 
     name = export.write(made, tmp_path / "tasks")
     found = run(EngineLM(ScriptedEngine(say)), name, include=tmp_path / "tasks")["tasks"][name]
-    summary = evaluation.evaluate(
-        [made], tmp_path / "own", lambda: ScriptedEngine(say), model={"name": "scripted"}, engine="native"
-    )["tasks"]["aime24"]
+    summary = r1_bench([made], tmp_path / "own", lambda: ScriptedEngine(say))["aime24"]
     assert found["pass_at_1"][0] == pytest.approx(summary["pass_at_1"], abs=1e-12)
     assert found["cons_at_k"][0] == pytest.approx(summary["cons_at_k"], abs=1e-12)
     assert found["format"][0] == 1.0
@@ -286,7 +280,7 @@ def test_the_protocols_prompt_is_asked_whatever_the_flags(tmp_path, math_plan):
 
 
 def test_a_text_prompt_stays_one_text(tmp_path):
-    (made,) = plan.make(tasks.find(["quick-math"]), plan.Wish(limit=2, samples=1, style="r1_zero"))
+    (made,) = planned("quick-math", limit=2, samples=1, style="r1_zero")
     export.write(made, tmp_path)
     for chat in (False, True):
         engine = ScriptedEngine(lambda ask: "1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 
@@ -13,9 +12,9 @@ pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'lm
 import lm_eval
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from lm_eval_engine import planned, r1_bench
 
-from benchmarks import engines, plan, tasks
-from benchmarks import evaluate as evaluation
+from benchmarks import engines, parsing
 from benchmarks.commands import lm_eval as lm_eval_command
 from benchmarks.lm_eval import runs
 from benchmarks.lm_eval.model import EngineLM
@@ -132,13 +131,8 @@ def test_lm_evals_own_tasks_run_and_score_alike(checkpoint, tmp_path, data_dir):
 def command(*arguments):
     """`r1-bench lm-eval …`: its report."""
 
-    def add(commands, name, what, epilog):
-        parser = commands.add_parser(name)
-        parser.add_argument("--json", action="store_true")
-        return parser
-
-    parser = argparse.ArgumentParser()
-    lm_eval_command.add_parser(parser.add_subparsers(), add)
+    parser = parsing.new("r1-bench", "", "")
+    lm_eval_command.add_parser(parser.add_subparsers(parser_class=parsing.Parser), parsing.add)
     given = parser.parse_args(["lm-eval", *map(str, arguments)])
     assert given.module == "benchmarks.commands.lm_eval"
     return lm_eval_command.run(given)
@@ -165,13 +159,9 @@ def test_the_command_gives_r1_benchs_samples_and_accuracy(tiny_base, tmp_path, c
     report.show()
     assert "pass_at_1" in capsys.readouterr().out
 
-    wish = plan.Wish(limit=5, samples=3, max_new_tokens=12, seed=5)
+    plans = planned("quick-math", "quick-logic", limit=5, samples=3, max_new_tokens=12, seed=5)
     setup = engines.Setup(model=str(tiny_base), engine="native")
-    evaluation.evaluate(
-        plan.make(tasks.find(["quick-math", "quick-logic"]), wish), tmp_path / "own",
-        lambda: engines.open_engine(setup), model=engines.fingerprint(str(tiny_base)), engine="native",
-    )  # fmt: skip
-    summary = json.loads((tmp_path / "own" / "summary.json").read_text())["tasks"]
+    summary = r1_bench(plans, tmp_path / "own", lambda: engines.open_engine(setup))
     for name, task in (("quick-math", "r1_quick_math"), ("quick-logic", "r1_quick_logic")):
         assert document["tasks"][task]["pass_at_1"][0] == summary[name]["pass_at_1"]
         assert document["tasks"][task]["no_answer"][0] == pytest.approx(summary[name]["no_answer"])
