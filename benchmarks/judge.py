@@ -24,7 +24,7 @@ import gymnasium as gym
 
 from benchmarks.types import Ask, BenchEngine, Said, Sampling
 from r1env import prompts, records, sources
-from r1env.env import Ingredients, Judgement, ReasoningEnv, Split
+from r1env.env import NO_ANSWER, Ingredients, Judgement, ReasoningEnv, Split
 from r1env.errors import DataError, GraderError
 from r1env.rewards import RewardConfig
 from r1env.types import Grade, Task, Verdict
@@ -38,13 +38,13 @@ MAX_CHARS = 40_000
 """Of an answer; the middle of a longer one is left out, and the judge is told so."""
 
 Kind = Literal["reference", "pairwise"]
-KINDS: tuple[Kind, ...] = ("reference", "pairwise")
 K = TypeVar("K", bound=Hashable)
 
 _VERDICTS: Mapping[Kind, tuple[str, ...]] = {
     "reference": ("CORRECT", "INCORRECT", "NOT_ATTEMPTED"),
     "pairwise": ("A", "B", "TIE"),
 }
+_PARTS: Mapping[Kind, str] = {"reference": "attempted", "pairwise": "win"}
 _WIN = {"A": 1.0, "TIE": 0.5, "B": 0.0}
 _LINE = re.compile(r"[*_`\s]*VERDICT:\s*([A-Z_]{1,16})[*_`.\s]*")
 
@@ -247,12 +247,10 @@ class Judge:
             for number, (key, task, response) in enumerate(samples):
                 started = time.perf_counter()
                 answer = summary_of(response)
-                if answer is None:
-                    ready.append(
-                        (key, self._grade("no_answer", None, "no final answer in the response", 0.0, {}))
-                    )
-                    continue
                 kind: Kind = "reference" if "reference" in _judged_by(task) else "pairwise"
+                if answer is None:
+                    ready.append((key, self._grade("no_answer", None, NO_ANSWER, 0.0, {_PARTS[kind]: 0.0})))
+                    continue
                 name = str(number)
                 cases[name] = (key, _Case(task=task, answer=answer, kind=kind, started=started))
                 for game, prompt in enumerate(_questions(task, answer)):
@@ -302,13 +300,15 @@ class Judge:
             return self._grade("unscorable", case.answer, "the judge gave no verdict as asked", seconds, {})
         if case.kind == "reference":
             right = said[0] == "CORRECT"
-            parts = {"attempted": float(said[0] != "NOT_ATTEMPTED")}
+            parts = {_PARTS[case.kind]: float(said[0] != "NOT_ATTEMPTED")}
             return self._grade(
                 "correct" if right else "wrong", case.answer, f"judged {said[0]}", seconds, parts
             )
         win = (_WIN[str(said[0])] + 1.0 - _WIN[str(said[1])]) / 2
         detail = f"judged {said[0]} as the first answer, {said[1]} as the second"
-        return self._grade("correct" if win > 0.5 else "wrong", case.answer, detail, seconds, {"win": win})
+        return self._grade(
+            "correct" if win > 0.5 else "wrong", case.answer, detail, seconds, {_PARTS[case.kind]: win}
+        )
 
     def _grade(
         self, verdict: Verdict, extracted: str | None, detail: str, seconds: float, parts: Mapping[str, float]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import consensus, summary
+from benchmarks import consensus, report, summary
 from benchmarks.plan import Plan
 from benchmarks.store import GRADES, PROBLEMS, RUN, SAMPLES, SUMMARY, read_run
 from r1env import records
@@ -72,7 +72,7 @@ def conclude(
         engine=(notes.get("engines") or [{}])[-1],
         evaluation={**run, "notes": notes},
     )
-    # The reports' place: they are made from the directory and this manifest, and stand before it is written.
+    report.write(directory, document, manifest)
     manifest.write(directory)
     return document
 

@@ -130,9 +130,7 @@ def by_place(place: float, ratings: Sequence[float]) -> float:
     if others.size == 0 or not np.isfinite(others).all():
         raise DataError("a contest without participants, or with ratings that are no numbers, rates nobody")
     if not 1 <= place <= others.size + 1:
-        raise DataError(
-            f"place {place} does not fit {others.size} participants; give 1 to {others.size + 1}"
-        )
+        raise DataError(f"place {place} does not fit {others.size} participants; give 1 to {others.size + 1}")
     ahead = (place - 0.5) * others.size / (others.size + 1)
     low, high = others.min() - _FARTHEST, others.max() + _FARTHEST
     return halve(lambda rating: float(chance_ahead(others, rating).sum()) - ahead, float(low), float(high))

@@ -112,7 +112,9 @@ def share_ci95(
     spread, variance = mean * (1 - mean), _variance(sums, sizes)
     most = math.inf if samples is None else float(data.size * samples)
     if spread == 0:
-        trials = float(data.size**2 / np.square(sizes).sum())  # all alike: the fewest that the problems can stand for
+        trials = float(
+            data.size**2 / np.square(sizes).sum()
+        )  # all alike: the fewest that the problems can stand for
     else:
         trials = min(most, spread / variance if variance else math.inf)
     square = _t_975(len(sums) - 1) ** 2 / trials

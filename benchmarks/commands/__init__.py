@@ -1,1 +1,1 @@
-"""The commands of r1-bench: `add_parser` of each says what it takes; what it does is imported when it is run."""
+"""The commands of r1-bench, one a file: `add_parser` when the command line is read, `run` when it is carried out."""

@@ -211,28 +211,9 @@ def _directory_name(model: str, seed: int) -> str:
 
 
 def show(document: dict[str, Any], out: Path) -> None:
-    """Prints the figures for people."""
-    from benchmarks import output
+    """Prints the figures for people, and where the rest is."""
+    from benchmarks import output, report
 
-    rows = [
-        (
-            name,
-            entry["metric"],
-            _share(entry["value"]),
-            "" if entry["value_ci95"] is None else "–".join(_share(end) for end in entry["value_ci95"]),
-            f"{entry['n']} × {entry['k']}",
-            "" if entry["mean_tokens"] is None else f"{entry['mean_tokens']:.0f}",
-            _share(entry["truncated"]),
-            _share(entry["no_answer"]),
-            _share(entry["unscorable"]),
-        )
-        for name, entry in document["tasks"].items()
-    ]
-    columns = ("benchmark", "metric", "value", "95%", "n × k", "tokens", "cut", "no answer", "unscorable")
-    output.table(columns, rows)
+    report.show(document)
     output.say()
-    output.say(str(out))
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    output.say(str(out / "report.html"))

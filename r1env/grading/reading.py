@@ -65,7 +65,7 @@ def f1(gold: Sequence[str], answer: Sequence[str]) -> float:
         return 0.0
     golds, answers = ([frozenset(normalize(span).split()) for span in spans] for spans in (gold, answer))
     scores = [[_pair_f1(wanted, given) for given in answers] for wanted in golds]
-    return round(100 * _best_pairing(scores) / max(len(golds), len(answers)), 2) / 100
+    return round(_best_pairing(scores) / max(len(golds), len(answers)), 4)
 
 
 def _pair_f1(gold: frozenset[str], answer: frozenset[str]) -> float:
