@@ -62,7 +62,6 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str | Sequence[str
             else:
                 measured[name] = sum(grade.parts[name] for grade in scorable) / len(scorable)
     measured["no_answer"] = sum(grade.verdict == "no_answer" for grade in grades) / len(grades)
-    # The last one: lm-eval counts a task's problems by its last metric.
     measured["unscorable"] = (len(grades) - len(scorable)) / len(grades)
     return measured
 

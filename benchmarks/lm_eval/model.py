@@ -277,8 +277,8 @@ def _answer(text: str, until: Sequence[str], keep_reasoning: bool) -> str:
     before, closed, after = text.rpartition(THINK_CLOSE)
     if not closed and text.lstrip().startswith(THINK_OPEN):  # cut in its reasoning
         return text if keep_reasoning else ""
-    ends = [place for stop in until if (place := after.find(stop)) >= 0]
-    answer = after[: min(ends)] if ends else after
-    if keep_reasoning or not closed:
-        return before + closed + answer
-    return answer.lstrip()
+    answer = after.lstrip() if closed else after  # a stop text may be a blank line
+    blanks = after[: len(after) - len(answer)]
+    ends = [place for stop in until if (place := answer.find(stop)) >= 0]
+    answer = answer[: min(ends)] if ends else answer
+    return before + closed + blanks + answer if keep_reasoning else answer

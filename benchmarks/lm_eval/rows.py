@@ -1,7 +1,7 @@
 """A problem as a line of an exported task's data.
 
-What is not plain text stands in its columns as JSON: Arrow guesses the type of a column, and would turn answers that
-look like dates into dates.
+Its columns hold JSON, texts too: Arrow guesses the type of a column, and would turn answers that look like dates into
+dates.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Row:
         task = self.problem.task
         messages = self.problem.messages
         return {
-            "benchmark": self.benchmark,
-            "name": f"#{self.problem.name}",  # a name may look like a date as well
+            "benchmark": _dump(self.benchmark),
+            "name": _dump(self.problem.name),
             "messages": _dump(messages if isinstance(messages, str) else [dict(m) for m in messages]),
             "task": _dump(
                 {
@@ -69,10 +69,10 @@ class Row:
         task = json.loads(doc["task"])
         messages = json.loads(doc["messages"])
         return cls(
-            benchmark=doc["benchmark"],
+            benchmark=json.loads(doc["benchmark"]),
             problem=Problem(
                 task=Task(**{**task, "messages": tuple(task["messages"])}),
-                name=doc["name"].removeprefix("#"),
+                name=json.loads(doc["name"]),
                 messages=messages if isinstance(messages, str) else tuple(messages),
             ),
             grader=EnvSpec(**json.loads(doc["grader"])),

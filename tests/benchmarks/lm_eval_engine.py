@@ -80,7 +80,7 @@ class GivesUpEnv(ReasoningEnv):
     def check(self, task: Task, answer: str) -> bool:
         if answer == "give up":
             raise GraderError("the judge is out")
-        return answer == task.answer
+        return answer == "right"
 
 
 r1env.register("lmeval/GivesUp-v0", "lm_eval_engine:GivesUpEnv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import json
 import random
 import socket
@@ -381,6 +382,7 @@ def test_generation_arguments_that_no_engine_has_are_refused(given):
         ("<think>a STOP b</think>\n c STOP d", "<think>a STOP b</think>\n c ", "c "),
         ("<think>a STOP", "<think>a STOP", ""),
         ("a</think>b", "a</think>b", "b"),
+        ("a</think>\n\nSTOP b", "a</think>\n\n", ""),
         ("    return 1\n", "    return 1\n", "    return 1\n"),
         ("", "", ""),
     ],
@@ -397,12 +399,13 @@ def test_equal_prompts_of_a_dataset_are_further_samples():
     assert len({ask.seed for ask in engine.asks}) == 3
 
 
-def test_what_cannot_be_is_said(tmp_path, math_plan):
+def test_what_cannot_be_is_said(tmp_path, math_plan, monkeypatch):
+    monkeypatch.setattr(runs, "TaskManager", functools.partial(runs.TaskManager, include_defaults=False))
     engine = ScriptedEngine(lambda ask: "1")
     with pytest.raises(ConfigError, match="did you mean 'keep'"):
         EngineLM(engine, reasoning="kep")
     with pytest.raises(ConfigError, match="--include-path"):
-        runs.evaluate(EngineLM(engine), ["r1_nonsense"])
+        runs.evaluate(EngineLM(engine), ["r1_nonsense"], include=[str(tmp_path)])
     with pytest.raises(ConfigError, match="pattern"):
         export.write(math_plan, tmp_path / "a[b]")
     judged = dataclasses.replace(math_plan, benchmark=dataclasses.replace(math_plan.benchmark, kind="judged"))
