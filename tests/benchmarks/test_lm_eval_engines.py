@@ -18,6 +18,7 @@ from benchmarks import engines, parsing
 from benchmarks.commands import lm_eval as lm_eval_command
 from benchmarks.lm_eval import runs
 from benchmarks.lm_eval.model import EngineLM
+from model import tokenizer
 from r1env.errors import ConfigError
 from r1env.records import read_jsonl
 
@@ -81,10 +82,9 @@ def test_greedy_responses_are_those_of_lm_evals_own_model(checkpoint):
     requests = instances("generate_until", [(context, given) for context, _ in PAIRS if context])
     ours = lm_of(directory, engine).generate_until(requests, disable_tqdm=True)
     expected = theirs(directory).generate_until(requests, disable_tqdm=True)
-    if engine == "transformers":
-        assert ours == expected
-    else:
-        assert sum(a == b for a, b in zip(ours, expected, strict=True)) >= len(ours) - 1
+    for special in tokenizer.SPECIAL_TOKENS:  # theirs leaves them out, the tags of reasoning among them
+        ours = [said.replace(special, "") for said in ours]
+    assert ours == expected
 
 
 def test_lm_evals_own_tasks_run_and_score_alike(checkpoint, tmp_path, data_dir):
@@ -175,7 +175,7 @@ def test_the_command_gives_r1_benchs_samples_and_accuracy(tiny_base, tmp_path, c
         assert (line["text"], line["finish_reason"]) == (theirs[place]["text"], theirs[place]["finish_reason"])
         assert line["key"][3] == theirs[place]["seed"]
 
-    again = command(*running, "--out", out).document
+    again = json.loads(json.dumps(command(*running, "--out", out).document))
     assert (again["responses"], again["resumed"]) == (30, 30) and again["tasks"] == document["tasks"]
     for wrong in ("[1]", "{"):
         with pytest.raises(ConfigError, match="--gen-kwargs"):
