@@ -196,23 +196,24 @@ def read_grades(directory: Path) -> dict[Key, dict[str, Any]]:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file, one at a time: a long evaluation's samples do not fit into memory."""
     try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    found = json.loads(line)
-                    key_of(found)
-                except (ValueError, KeyError, TypeError) as error:
-                    if not line.endswith(b"\n"):
-                        return  # torn by a crash, or being written just now
-                    raise RunError(
-                        f"{path} line {number} is damaged: {line[:60]!r}; remove the line, and the same command "
-                        "draws that sample again"
-                    ) from error
-                yield found
+        file = open(path, "rb")
     except FileNotFoundError:
         return
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found = json.loads(line)
+                key_of(found)
+            except (ValueError, KeyError, TypeError) as error:
+                if not line.endswith(b"\n"):
+                    return  # torn by a crash, or being written just now
+                raise RunError(
+                    f"{path} line {number} is damaged: {line[:60]!r}; remove the line, and the same command does "
+                    "again what is lost"
+                ) from error
+            yield found
 
 
 def _same(directory: Path, name: str, before: Any, now: Any) -> None:

@@ -163,18 +163,14 @@ def _figures(values: Sequence[float], samples: int | None) -> dict[str, Any]:
     }
 
 
-def _pass_at_k(groups: Sequence[Sequence[Graded]], k: int) -> dict[str, float | None]:
-    """Unbiased pass@1, 2, 4 … k, each over the problems that have so many scorable samples."""
-    found: dict[str, float | None] = {}
+def _pass_at_k(groups: Sequence[Sequence[Graded]], k: int) -> dict[str, float]:
+    """Unbiased pass@1, 2, 4 … k, each over the problems that have so many scorable samples; left out where none has."""
+    found = {}
     for size in sorted({*(2**power for power in range(k.bit_length())), k}):
-        counts = [
-            (len(scored), sum(s.right for s in scored))
-            for scored in map(_scorable, groups)
-            if len(scored) >= size
-        ]
-        found[str(size)] = (
-            stats.pass_at_k([n for n, _ in counts], [c for _, c in counts], size) if counts else None
-        )
+        counts = [(len(scored), sum(s.right for s in scored)) for scored in map(_scorable, groups)]
+        enough = [(scored, right) for scored, right in counts if scored >= size]
+        if enough:
+            found[str(size)] = stats.pass_at_k([n for n, _ in enough], [c for _, c in enough], size)
     return found
 
 

@@ -94,7 +94,7 @@ def test_a_hugging_face_model(tiny_llama, tmp_path, capsys):
         (("--model", "{m}", "--tasks", ","), "--tasks names no benchmark"),
         (("--model", "{m}", "--suite", "fast"), "suite 'fast' does not exist"),
         (("--model", "{m}", "--tasks", "r1env/Maths-v0"), "did you mean 'r1env/Math-v0'?"),
-        (("--model", "{m}", "--tasks", "gsm8k", "--data-dir", "{t}"), "gsm8k is not in"),
+        (("--model", "{m}", "--tasks", "leetcode", "--data-dir", "{t}"), "leetcode is not in"),
         (("--model", "{t}", "--suite", "quick"), "holds no config.json"),
         (("--model", "{t}/nothing", "--suite", "quick"), "there is no such directory"),
         (("--model", "{m}", "--suite", "quick", "--samples", "0"), "--samples 0: give at least 1"),

@@ -82,18 +82,24 @@ def test_ctrl_c_keeps_the_samples_and_says_so(tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"benchmark": "quick-ma', b'{"benchmark": "quick-math", "problem": "x", "sampl', b"\n", b"{"]
+    "torn", ['{"benchmark": "quick-ma', '{"benchmark": "quick-math", "problem": "x", "sampl', "{"]
 )
 def test_a_torn_line_is_dropped(tmp_path, undisturbed, torn):
     canned.run(tmp_path, limit=3)
     for name in ("samples.jsonl", "grades.jsonl"):
-        with (tmp_path / name).open("ab") as file:
+        with (tmp_path / name).open("a") as file:
             file.write(torn)
-    if torn == b"\n":
-        with pytest.raises(RunError, match=r"samples.jsonl line 13 is damaged"):
-            canned.run(tmp_path)
-        return
     assert canned.run(tmp_path)["tasks"] == undisturbed[1]["tasks"]
+
+
+@pytest.mark.parametrize("damage", ["\n", "[]\n", '{"benchmark": 1}\n', "\0\0\n"])
+@pytest.mark.parametrize("name", ["samples.jsonl", "grades.jsonl"])
+def test_a_damaged_line_is_named(tmp_path, name, damage):
+    canned.run(tmp_path, limit=1)
+    with (tmp_path / name).open("a") as file:
+        file.write(damage)
+    with pytest.raises(RunError, match=f"{name} line 5 is damaged"):
+        canned.run(tmp_path, limit=1)
 
 
 def test_samples_whose_grades_were_lost_are_graded_and_not_drawn(tmp_path, undisturbed):

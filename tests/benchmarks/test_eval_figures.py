@@ -225,7 +225,7 @@ def test_unscorable_samples_are_left_out_and_counted(tmp_path):
     (tmp_path / "grades.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     entry = canned.run(tmp_path, limit=2)["tasks"]["quick-math"]
     assert entry["unscorable"] == 5 / 8 and entry["n"] == 2 and len(entry["by_problem"]) == 1
-    assert entry["pass_at_k"]["4"] is None and entry["pass_at_k"]["2"] is not None
+    assert set(entry["pass_at_k"]) == {"1", "2"}
 
 
 # How a response is read.
@@ -318,8 +318,8 @@ def test_numbers_out_of_range(wrong, words):
 
 
 def test_a_data_set_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match="gsm8k is not in"):
-        plan.make(tasks.find(["gsm8k"]), plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path)))
+    with pytest.raises(DataError, match="leetcode is not in"):  # the hub has no copy that could be tried
+        plan.make(tasks.find(["leetcode"]), plan.Wish(tasks=("leetcode",), data_dir=str(tmp_path)))
 
 
 def test_the_protocol_is_r1s():
