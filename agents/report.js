@@ -1,53 +1,6 @@
 "use strict";
-// Draws the report from the JSON beside this script, with the curves and rollouts of the two scripts before it.
-// Text enters the page as text nodes only, never as markup: prompts and completions are untrusted.
-const DATA = JSON.parse(document.getElementById("data").textContent);
+// Draws the report of a run, with the curves and rollouts of the two scripts before it.
 const { result: RESULT, made: MADE } = DATA;
-
-// ---------------------------------------------------------------- elements
-
-function fill(node, props, children) {
-  for (const [key, value] of Object.entries(props || {})) {
-    if (value === null || value === undefined || value === false) continue;
-    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(
-    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
-  );
-  return node;
-}
-const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
-const s = (tag, props, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), props, children);
-
-// ---------------------------------------------------------------- numbers
-
-const known = (x) => typeof x === "number" && Number.isFinite(x);
-const minus = (text) => text.replace(/^-/, "−");
-const percent = (x) => (known(x) ? minus(`${(100 * x).toFixed(1)}%`) : "–");
-const count = (x) => (known(x) ? minus(Math.round(x).toLocaleString("en")) : "–");
-
-function number(x) {
-  if (!known(x)) return "–";
-  const size = Math.abs(x);
-  if (size === 0) return "0";
-  if (size < 0.001) return minus(x.toExponential(1));
-  if (size >= 1000) return count(x);
-  return minus(x.toFixed(size >= 100 ? 1 : size >= 1 ? 2 : 3));
-}
-const signed = (x) => (known(x) ? `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(1)}` : "–");
-const brief = (x) => (Number.isInteger(x) ? count(x) : number(x));
-
-function duration(seconds) {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 100) return `${Math.round(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 120 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-const interval = (ci) =>
-  Array.isArray(ci) && ci.every(known) ? `${(100 * ci[0]).toFixed(1)}–${percent(ci[1])}` : null;
 
 // ---------------------------------------------------------------- header and headline
 
@@ -65,44 +18,26 @@ function firstAndLast() {
 }
 const ENDS = firstAndLast().filter(([, figures]) => figures);
 
-const commit = () => String(MADE.git_commit);
-
 function header() {
   const program = /\bagents[./]\w+/.exec(MADE.command || "");
-  const created = typeof MADE.created === "string" ? new Date(MADE.created) : null;
-  const facts = [
-    DATA.steps ? `${count(DATA.steps)} steps` : "no steps yet",
-    DATA.seconds && `${duration(DATA.seconds)} of training`,
-    DATA.tokens && `${count(DATA.tokens)} tokens sampled`,
-    known(MADE.seed) && `seed ${MADE.seed}`,
-    MADE.git_commit && `commit ${commit().slice(0, 10)}${commit().includes("+") ? " with changes" : ""}`,
-    created &&
-      (Number.isNaN(created.valueOf())
-        ? MADE.created
-        : created.toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })),
-  ].filter(Boolean);
-  return h(
-    "header",
-    {},
-    h(
-      "p",
-      { class: "kicker" },
-      program ? program[0].replace("/", ".") : "run report",
-      h(
-        "span",
-        { class: DATA.finished ? "state" : "state running" },
-        DATA.finished ? "finished" : "in progress",
-      ),
-    ),
-    h("h1", { dir: "auto" }, DATA.name),
-    h(
-      "p",
-      { class: "facts" },
-      facts.map((fact) => h("span", {}, fact)),
-    ),
-    !DATA.finished &&
-      h("p", { class: "quiet" }, "The run has not finished: this page shows what it had written so far."),
+  const head = heading(
+    program ? program[0].replace("/", ".") : "run report",
+    h("span", { class: DATA.finished ? "state" : "state running" }, DATA.finished ? "finished" : "in progress"),
+    DATA.name,
+    [
+      DATA.steps ? `${count(DATA.steps)} steps` : "no steps yet",
+      DATA.seconds && `${duration(DATA.seconds)} of training`,
+      DATA.tokens && `${count(DATA.tokens)} tokens sampled`,
+      known(MADE.seed) && `seed ${MADE.seed}`,
+      MADE.git_commit && `commit ${commitName(String(MADE.git_commit))}`,
+      moment(MADE.created),
+    ],
   );
+  if (!DATA.finished)
+    head.append(
+      h("p", { class: "quiet" }, "The run has not finished: this page shows what it had written so far."),
+    );
+  return head;
 }
 
 function tile(title, about, read, show) {
@@ -211,33 +146,6 @@ function lossTiles() {
   );
 }
 
-function intervalBars(marks, labels) {
-  const x = (value) => `${(100 * Math.min(1, Math.max(0, value))).toFixed(2)}%`;
-  const spoken = marks
-    .map(({ label, value, ci }) => `${label} ${percent(value)}${interval(ci) ? ` (${interval(ci)})` : ""}`)
-    .join(", ");
-  const height = 10 * marks.length + 2;
-  const label = (tick, anchor, text) => s("text", { x: x(tick), y: height + 13, "text-anchor": anchor }, text);
-  return s(
-    "svg",
-    { class: "interval", height: labels ? height + 16 : height, role: "img", "aria-label": spoken },
-    [0, 0.25, 0.5, 0.75, 1].map((tick) =>
-      s("line", { class: "tick", x1: x(tick), x2: x(tick), y1: 0, y2: height }),
-    ),
-    labels && [label(0, "start", "0"), label(0.5, "middle", "50"), label(1, "end", "100%")],
-    marks.map(({ value, ci, cls }, i) => {
-      const y = 6 + 10 * i;
-      const range = Array.isArray(ci) && ci.every(known) ? ci : [value, value];
-      return s(
-        "g",
-        { class: cls },
-        s("line", { class: "range", x1: x(range[0]), x2: x(range[1]), y1: y, y2: y }),
-        s("circle", { cx: x(value), cy: y, r: 3.5 }),
-      );
-    }),
-  );
-}
-
 // ---------------------------------------------------------------- note, probe, levels
 
 const note = () =>
@@ -248,16 +156,6 @@ const note = () =>
     h("span", { class: "label" }, "What this does and does not mean"),
     h("p", { dir: "auto" }, String(RESULT.note)),
   );
-
-function section(id, title, lead, ...children) {
-  return h(
-    "section",
-    { id, "aria-labelledby": `${id}-title` },
-    h("h2", { id: `${id}-title` }, title),
-    lead && h("p", { class: "lead" }, lead),
-    children,
-  );
-}
 
 function probe() {
   const items = RESULT.probe.filter(Boolean);
@@ -345,85 +243,16 @@ function levels() {
   );
 }
 
-// ---------------------------------------------------------------- how it was made
-
-function facts(title, values) {
-  const entries = Object.entries(values || {}).filter(([, value]) => value !== null && value !== undefined);
-  const text = (name, value) =>
-    name.endsWith("_bytes") && known(value)
-      ? `${(value / 1e9).toFixed(1)} GB`
-      : typeof value === "object"
-        ? JSON.stringify(value)
-        : String(value);
-  return (
-    entries.length > 0 &&
-    h(
-      "div",
-      {},
-      h("h3", {}, title),
-      h(
-        "dl",
-        { class: "made" },
-        entries.map(([name, value]) =>
-          h(
-            "div",
-            {},
-            h("dt", {}, h("bdi", {}, name.replace(/_bytes$/, ""))),
-            h("dd", {}, h("bdi", {}, text(name, value))),
-          ),
-        ),
-      ),
-    )
-  );
-}
-
-function made() {
-  const { command } = MADE;
-  const text = command && h("pre", { class: "command" }, command);
-  const copy = (event) => {
-    getSelection().selectAllChildren(text);
-    const done = () => {
-      event.target.textContent = "Copied";
-    };
-    if (navigator.clipboard) navigator.clipboard.writeText(command).then(done, () => {});
-  };
-  const blocks = [
-    command &&
-      h(
-        "div",
-        {},
-        h("h3", {}, "Run it again"),
-        h("div", { class: "commandline" }, text, h("button", { type: "button", onclick: copy }, "Copy")),
-        MADE.git_commit && h("p", { class: "small" }, "At commit ", h("code", {}, commit()), "."),
-      ),
-    DATA.config &&
-      h("details", {}, h("summary", {}, "Configuration, resolved"), h("pre", { class: "config" }, DATA.config)),
-    h("div", { class: "columns" }, facts("Machine", MADE.hardware), facts("Versions", MADE.versions)),
-  ].filter(Boolean);
-  return command || DATA.config || MADE.hardware || MADE.versions
-    ? section("made", "How it was made", null, blocks)
-    : null;
-}
-
 // ---------------------------------------------------------------- the page
 
-const page = document.getElementById("page");
-const blocks = [header(), headline(), note(), probe(), levels(), charts(), rollouts(), made()].filter(Boolean);
-const links = { levels: "levels", curves: "curves", rollouts: "rollouts", made: "how it was made" };
-const present = Object.entries(links).filter(([id]) => blocks.some((block) => block.id === id));
-if (present.length > 1)
-  blocks[0].append(
-    h(
-      "nav",
-      {},
-      present.map(([id, name]) => h("a", { href: `#${id}` }, name)),
-    ),
-  );
-page.replaceChildren(...blocks);
+showPage(
+  [header(), headline(), note(), probe(), levels(), charts(), rollouts(), made(MADE, DATA.config)],
+  { levels: "levels", curves: "curves", rollouts: "rollouts", made: "how it was made" },
+);
 drawCharts();
 let redraw = 0;
 addEventListener("resize", () => {
   cancelAnimationFrame(redraw);
   redraw = requestAnimationFrame(drawCharts);
 });
-document.documentElement.dataset.ready = "yes";
+pageIsReady();

@@ -1,19 +1,12 @@
 """The page of a run: one self-contained HTML file, also for a run that still goes on.
 
 `write_report` reads what a run directory holds (`metrics.jsonl`, `rollouts.jsonl`, `config.yaml`,
-`manifest.json`; any of them may be missing), thins it to what a browser shows with ease, and sets it as JSON
-into `report.html` beside this file, with `report.css` and the three scripts inline.
-
-Completions are untrusted text. The JSON is pure ASCII without a `<`, so that nothing in it can end its
-script element; the script makes text nodes only, never markup; and the page's content security policy admits
-nothing but the two inline blocks whose hashes it names, so that even a slip could neither run nor fetch.
+`manifest.json`; any of them may be missing) and thins it to what a browser shows with ease. `r1env.page` makes the
+page of it, with the style sheet and the three scripts beside this file.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import itertools
 import json
 import math
@@ -21,21 +14,17 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from r1env import records
 from r1env.errors import RunError
+from r1env.page import MAX_CHARACTERS, MAX_TEXT, shortened, spread
+from r1env.page import render as render_page
 
 MAX_POINTS = 2000
 """Most points of one curve; neighbouring steps of a longer run are averaged."""
 MAX_ROLLOUTS = 2000
 """Most rollouts on the page, evenly spaced over those recorded."""
-MAX_CHARACTERS = 16_000_000
-"""About the most characters of prompts and completions together, so that the page stays light."""
-MAX_TEXT = 20_000
-"""Most characters of one prompt or completion; the middle of a longer one is left out."""
-
 Columns = dict[str, list["float | None"]]
 """Numbers by name, e.g. `parts.accuracy`; one an entry of the column `step`, None where there is none."""
 
@@ -93,7 +82,7 @@ def collect(run_dir: Path, manifest: records.Manifest | None = None) -> dict[str
         "tokens": _total(columns.get("tokens")),
         "result": _result((found or {}).get("metrics") or {}),
         "metrics": _thinned(columns, remarks["curves"]),
-        "evals": [evals[i] for i in _spread(len(evals), MAX_POINTS)],
+        "evals": [evals[i] for i in spread(len(evals), MAX_POINTS)],
         "rollouts": _rollouts(run_dir / "rollouts.jsonl", remarks["rollouts"]),
         "made": _made(found or {}),
         "config": config.read_text(encoding="utf-8", errors="replace") if config.exists() else None,
@@ -103,25 +92,9 @@ def collect(run_dir: Path, manifest: records.Manifest | None = None) -> dict[str
 
 def render(data: Mapping[str, Any]) -> str:
     """The page as HTML text, from what `collect` returned."""
-    template, style, *scripts = (
-        Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("report.html", "report.css", "report_charts.js", "report_rollouts.js", "report.js")
-    )
-    script = "".join(scripts)
-    return Template(template).substitute(
-        title=html.escape(f"{data['name']} · run report").encode("ascii", "xmlcharrefreplace").decode(),
-        style=style,
-        style_hash=_source_hash(style),
-        script=script,
-        script_hash=_source_hash(script),
-        # JSON escapes keep lone surrogates too, which a damaged completion may hold and UTF-8 cannot.
-        data=json.dumps(records.plain(data), separators=(",", ":")).replace("<", "\\u003c"),
-    )
-
-
-def _source_hash(text: str) -> str:
-    """How a content security policy names an inline block."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    here = Path(__file__).parent
+    scripts = [here / name for name in ("report_charts.js", "report_rollouts.js", "report.js")]
+    return render_page(f"{data['name']} · run report", data, style=here / "report.css", scripts=scripts)
 
 
 # ---------------------------------------------------------------- the files of a run
@@ -240,34 +213,19 @@ def _total(values: Sequence[float | None] | None) -> float | None:
 # ---------------------------------------------------------------- rollouts
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """At most `most` of the positions 0 … count-1, evenly spaced, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [i * (count - 1) // max(1, most - 1) for i in range(most)]
-
-
 def _rollouts(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
     """The rollouts to page through: evenly spaced over those recorded, long texts cut."""
     rows = _read(path)
     # A row's own size is near that of its texts; bounding the mean bounds the page.
     mean_size = min(2 * MAX_TEXT, path.stat().st_size / len(rows)) if rows else 1
-    kept = _spread(len(rows), min(MAX_ROLLOUTS, int(MAX_CHARACTERS / mean_size)))
+    kept = spread(len(rows), min(MAX_ROLLOUTS, int(MAX_CHARACTERS / mean_size)))
     if len(kept) < len(rows):
         remarks.append(
             f"Of {len(rows):,} recorded rollouts {len(kept):,} are here, evenly spaced over the run."
         )
-    shown = [{**rows[i], **{key: _cut(rows[i].get(key)) for key in ("prompt", "completion")}} for i in kept]
+    shown = [
+        {**rows[i], **{key: shortened(rows[i].get(key)) for key in ("prompt", "completion")}} for i in kept
+    ]
     if any(row[key] != rows[i].get(key) for i, row in zip(kept, shown) for key in ("prompt", "completion")):
         remarks.append(f"The middle of prompts and completions over {MAX_TEXT:,} characters is left out.")
     return shown
-
-
-def _cut(text: Any) -> Any:
-    """A text without the middle of what is too long; for a list of messages, each of them so."""
-    if isinstance(text, list):
-        return [{**message, "content": _cut(message.get("content"))} for message in text]
-    if not isinstance(text, str) or len(text) <= MAX_TEXT:
-        return text
-    half = MAX_TEXT // 2
-    return f"{text[:half]}\n[… {len(text) - MAX_TEXT:,} characters left out …]\n{text[-half:]}"

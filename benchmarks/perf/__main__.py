@@ -20,6 +20,7 @@ BENCHMARKS = {
     "engine": "sampling by the native engine beside transformers and vLLM",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "graders": "grading mathematics beside math-verify, equal workers",
+    "harness": "r1-bench eval with an instant model beside lm-eval",
     "model": "loading a checkpoint of 1 GB beside transformers",
     "sandbox": "running a program in the sandbox beside a bare process, bubblewrap and Docker each time",
     "vector": "a step of 64 environments with a slow grader beside Gymnasium's vectors",

@@ -347,13 +347,16 @@ class Batch:
 
 
 def _chunks(rows: Sequence[Row]) -> list[tuple[list[list[int]], list[int]]]:
-    """Rows as (prompts, rows a prompt), cut where a chunk has enough to read; samples that begin share their prompt."""
+    """Rows as (prompts, rows a prompt), cut where a chunk has enough to read; samples that begin share their prompt.
+
+    Requests share it too, where they were given the same list of token ids and follow each other.
+    """
     chunks: list[tuple[list[list[int]], list[int]]] = []
     tokens = 0
     for i, row in enumerate(rows):
         before = rows[i - 1] if i else None
         fresh = before is not None and not row.written.size and not before.written.size
-        if before is not None and fresh and row.request is before.request:
+        if before is not None and fresh and row.request.prompt_ids is before.request.prompt_ids:
             chunks[-1][1][-1] += 1
             continue
         if not chunks or tokens + row.length > _PREFILL_TOKENS:

@@ -20,8 +20,8 @@ from r1env.grading.extract import answer_phrase, final_answer
 from r1env.rewards import RewardConfig
 from r1env.types import Task
 
-Extraction = Literal["tagged", "lenient"]
-EXTRACTIONS: tuple[Extraction, ...] = ("tagged", "lenient")
+Extraction = Literal["tagged", "summary", "lenient"]
+EXTRACTIONS: tuple[Extraction, ...] = ("tagged", "summary", "lenient")
 COLUMNS = ("question", "options", "answer")
 
 # Options that speak of the others by letter or place lose their meaning in another order.
@@ -74,8 +74,9 @@ class ChoiceEnv(ReasoningEnv):
       Correct Answer}`.
     - `categories`: only rows whose `category` is one of these.
     - `shuffle_seed`: seed of the options' order; None keeps the dataset's.
-    - `extraction`: `tagged`, where only `<answer>`, a box, or under preset r1 an answer phrase counts; or
-      `lenient`, where a phrase anywhere and the last line of the text count too.
+    - `extraction`: `tagged`, where only `<answer>`, a box, or under preset r1 an answer phrase counts;
+      `lenient`, where a phrase anywhere and the last line of the text count too; or `summary`, which is lenient
+      with what follows the reasoning and reads nothing out of a reasoning that was cut off.
 
     Rows that ask nothing are left out and counted in `left_out`: those with a single option, and those where
     another option has the right one's text. Any other flaw of a row is an error that names it.
@@ -174,7 +175,7 @@ class ChoiceEnv(ReasoningEnv):
         found = final_answer(parsed, preset=self.reward_config.preset)
         if found is not None or self.extraction == "tagged":
             return found
-        text = parsed.summary or parsed.text
+        text = parsed.summary or ("" if self.extraction == "summary" else parsed.text)
         return answer_phrase(text) or text.strip().rpartition("\n")[2]
 
     def check(self, task: Task, answer: str) -> Judgement:

@@ -32,7 +32,7 @@ class GeneralEnv(ReasoningEnv):
     With `source="generated"` an instruction names a topic and, by level, `one`, `two` or `three` constraints that do
     not contradict each other; a form that one text could have in all tasks comes with a word to be used. Otherwise `source` is a dataset in IFEval's format (`google/IFEval` on the hub): a
     file, a directory with `train` and `test` files, or a hub name. All 25 instructions of IFEval (arXiv 2311.07911)
-    are checked, strictly (`r1env.grading.constraints`).
+    are checked, strictly (`r1env.grading.constraints`), and for a dataset loosely as well, as the benchmark has it.
 
     ## Observation space
     The instruction as text, e.g. `Write about rain. Say "sun" at least 3 times.`
@@ -43,7 +43,9 @@ class GeneralEnv(ReasoningEnv):
     `</think>`.
 
     ## Rewards
-    `accuracy`: every constraint is met. `constraints`: the share of them that is met, weight 0 unless set.
+    `accuracy`: every constraint is met. `constraints`: the share of them that is met, weight 0 unless set. `loose`
+    and `loose_constraints`, for datasets: the same of the response with its first line, its last line or its asterisks
+    left out where that helps, weight 0 unless set.
     `preference`, only with a preference model: its score, weight 0 unless set. `format` and `tags`: `r1env.rewards`,
     but that under preset r1 no box is wanted.
 
@@ -72,7 +74,7 @@ class GeneralEnv(ReasoningEnv):
     """
 
     levels: ClassVar[tuple[str, ...]] = instructions.NAMES
-    extra_parts: ClassVar[tuple[str, ...]] = ("constraints", "preference")
+    extra_parts: ClassVar[tuple[str, ...]] = ("constraints", "preference", "loose", "loose_constraints")
     many_answers: ClassVar[bool] = True
 
     def __init__(
@@ -96,6 +98,9 @@ class GeneralEnv(ReasoningEnv):
                 "reward part 'preference' has a weight but there is no preference model; "
                 "give preference=package.module:function"
             )
+        for part in ("loose", "loose_constraints"):
+            if self.generated and self.reward_config.weights.get(part):
+                raise ConfigError(f"reward part {part!r} is measured on datasets only; give a source")
         self.source = source
         self.test_source = test_source
         self.columns = dict(columns or _IFEVAL)
@@ -154,7 +159,7 @@ class GeneralEnv(ReasoningEnv):
             ]
         except DataError as error:
             raise DataError(f"{source} row {number + 1}: {error}") from error
-        return str(question).strip(), wanted, {"row": number}
+        return str(question).strip(), wanted, {"row": number, "instructions": len(wanted)}
 
     def extract(self, task: Task, response: str) -> str | None:
         """The response without its reasoning; None without the preset's tags."""
@@ -180,10 +185,17 @@ class GeneralEnv(ReasoningEnv):
         return "wrong", f"not met: {', '.join(missed)}"
 
     def measure(self, task: Task, parsed: prompts.Parsed) -> Mapping[str, float]:
-        """The share of constraints met, the preference model's score, and under preset r1 the format."""
+        """Shares of constraints met, the preference model's score, and under preset r1 the format."""
         answer = self._answer(parsed)
         met = self._results(task, answer) if answer else []
         parts = {"constraints": met.count(True) / len(task.answer)}
+        if not self.generated:
+            eased = [
+                strictly or constraints.check_loosely(id, arguments, answer or "")
+                for strictly, (id, arguments) in zip(met, task.answer, strict=False)
+            ]
+            parts["loose_constraints"] = eased.count(True) / len(task.answer)
+            parts["loose"] = float(parts["loose_constraints"] == 1.0)
         if self.preference is not None:
             parts["preference"] = self._score_of(task, answer) or 0.0
         if self.reward_config.preset == "r1":  # the summary is the answer; a box would spoil it

@@ -14,11 +14,12 @@ from r1env.errors import ConfigError, DataError, nearest
 from r1env.grading.exact import parse_number
 from r1env.grading.extract import final_answer
 from r1env.grading.math import equivalent, validate
+from r1env.grading.output import stated_answer
 from r1env.rewards import RewardConfig
 from r1env.types import Task
 
-Extraction = Literal["tagged", "lenient"]
-EXTRACTIONS: tuple[Extraction, ...] = ("tagged", "lenient")
+Extraction = Literal["tagged", "summary", "lenient"]
+EXTRACTIONS: tuple[Extraction, ...] = ("tagged", "summary", "lenient")
 
 
 class MathEnv(ReasoningEnv):
@@ -52,7 +53,8 @@ class MathEnv(ReasoningEnv):
     - `test_source`: a dataset whose rows are the test split; then all of `source` is the train split.
     - `columns`: which columns hold `question` and `answer`.
     - `extraction`: `tagged`, where only `<answer>`, a box, or under preset r1 an answer phrase counts;
-      or `lenient`, where `####`, phrases and the last number of the text count too.
+      `lenient`, where `####`, phrases and the last number of the text count too; or `summary`, which is lenient
+      with what follows the reasoning and reads nothing out of the reasoning itself, cut off or not.
 
     ## Version history
     - v0: first version.
@@ -128,6 +130,8 @@ class MathEnv(ReasoningEnv):
 
     def extract(self, task: Task, response: str) -> str | None:
         """The final answer that the response states, as `extraction` reads it."""
+        if self.extraction == "summary":
+            return stated_answer(response)
         return final_answer(
             prompts.parse(response),
             preset=self.reward_config.preset,

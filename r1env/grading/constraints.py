@@ -51,6 +51,18 @@ def check(id: str, arguments: Mapping[str, Any], text: str) -> bool:
     return _CHECKS[id](text, **arguments)
 
 
+def check_loosely(id: str, arguments: Mapping[str, Any], text: str) -> bool:
+    """Whether a text meets an instruction as it is, or without its first line, its last line, both, or its asterisks.
+
+    The benchmark's second measure (arXiv 2311.07911 § 3): "Sure, here it is:" at the top, or bold type, should not
+    make a text wrong that follows the instruction otherwise.
+    """
+    lines = text.split("\n")
+    variants = ("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))
+    forms = dict.fromkeys(form for variant in (text, *variants) for form in (variant, variant.replace("*", "")))
+    return any(check(id, arguments, form) for form in forms if form.strip())
+
+
 def validate(id: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an instruction, found complete and of the right kind; those that are None are dropped.
 

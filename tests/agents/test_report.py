@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from chromium import Browser, find_chromium
 
 from agents import report
 from r1env.errors import RunError
+from tests.chromium import Browser
+from tests.pages import NASTY, assert_closed, assert_inert, page_data
 
-NASTY = [
-    "</script><script>window.hacked = 1</script>",
-    "<!-- <script> <img src=x onerror='window.hacked = 1'><iframe src=https://example.invalid>",
-    "שלום עולם \u202e reversed \u2066 مرحبا",
-    "👩‍🔬 emoji, 数学 and \u2028 line separators \x00 \x1b[31m",
-    "$data ${script} {{ braces }} \\u003c \ud800 lone",
-    "",
-]
 VERDICTS = ["correct", "wrong", "no_answer", "unscorable"]
 
 
@@ -145,55 +135,16 @@ def run_dir(tmp_path: Path) -> Path:
     return path
 
 
-class Parsed(HTMLParser):
-    """The elements of a page as a browser would see them before any script runs."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict]] = []
-        self.blocks: list[tuple[str, str]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem:
-            self.blocks.append((self.cdata_elem, data))
-
-
-def page_data(text: str) -> dict:
-    return json.loads(Parsed(text).blocks[1][1])
-
-
 def test_hostile_text_stays_inside_the_data_block(run_dir: Path) -> None:
     text = report.write_report(run_dir).read_text(encoding="utf-8")
-    parsed = Parsed(text)
-    assert [tag for tag, _ in parsed.elements if tag in ("script", "style", "img", "iframe", "b")] == [
-        "style",
-        "script",
-        "script",
-    ]
+    assert_inert(text)
     completions = [row["completion"] for row in page_data(text)["rollouts"]]
     for nasty in NASTY:
         assert any(nasty in completion for completion in completions if completion), nasty
 
 
 def test_the_page_fetches_nothing_and_allows_only_its_own_blocks(run_dir: Path) -> None:
-    text = report.write_report(run_dir).read_text(encoding="utf-8")
-    parsed = Parsed(text)
-    (_, style), _, (_, script) = parsed.blocks
-    for code in (style, script):
-        assert not re.search(
-            r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)|\bimport\b\s*[\(\"']", code
-        )
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code)
-    links = [value for _, attrs in parsed.elements for key, value in attrs.items() if key in ("src", "href")]
-    assert links == ["data:,"]
-    policy = next(attrs["content"] for _, attrs in parsed.elements if attrs.get("http-equiv"))
-    assert policy.startswith("default-src 'none';") and "unsafe" not in policy
-    for code in (style, script):
-        assert base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() in policy
+    assert_closed(report.write_report(run_dir).read_text(encoding="utf-8"))
 
 
 def test_values_that_are_not_finite_become_gaps_and_are_reported(run_dir: Path) -> None:
@@ -271,25 +222,13 @@ def test_the_report_needs_no_torch() -> None:
 # ---------------------------------------------------------------- in a real browser
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory):
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium on PATH; install one, e.g. apt-get install chromium")
-    running = Browser(program, tmp_path_factory.mktemp("chromium"))
-    yield running
-    running.close()
-
-
 def opened(browser: Browser, run_dir: Path, **how: object) -> Browser:
     browser.open(report.write_report(run_dir), **how)
     return browser
 
 
 def assert_silent(browser: Browser, run_dir: Path) -> None:
-    browser.js("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
-    assert browser.complaints() == []
-    assert browser.requests() == [(run_dir / "report.html").resolve().as_uri()]
+    browser.assert_silent(run_dir / "report.html")
 
 
 def test_a_finished_run_is_drawn_whole_and_in_silence(browser: Browser, run_dir: Path) -> None:

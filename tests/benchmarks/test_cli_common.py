@@ -15,7 +15,18 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["grade"], ["plugins"], ["plugins", "check"], ["plugins", "new"], ["doctor"]]
+    "command",
+    [
+        [],
+        ["eval"],
+        ["show"],
+        ["regrade"],
+        ["grade"],
+        ["plugins"],
+        ["plugins", "check"],
+        ["plugins", "new"],
+        ["doctor"],
+    ],
 )
 def test_help_explains(command, capsys):
     with pytest.raises(SystemExit) as ended:

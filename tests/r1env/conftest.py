@@ -21,18 +21,6 @@ def data_dir() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
-def sandbox() -> None:
-    """Skips where no sandbox for programs can be had."""
-    from r1env.errors import SandboxError
-    from r1env.sandbox import open_sandbox
-
-    try:
-        open_sandbox().close()
-    except SandboxError as error:
-        pytest.skip(f"no sandbox here: {error}")
-
-
 @pytest.fixture
 def read_cases(data_dir):
     """Reads a file of grader cases, without those that pin one implementation's choice."""

@@ -492,3 +492,21 @@ def test_real_mmlu_pro(data_dir):
 def test_letters_go_on_to_z():
     options = [f"option {pair[0]}{pair[1]}" for pair in itertools.product("vwxyz", repeat=2)]
     assert [read_choice(letter(i), options) for i in range(25)] == list(range(25))
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("<think>A</think>so \\boxed{B}", "B"),
+        ("<think>A</think>The answer is B", "B"),
+        ("<think>A</think>Looking at them all:\n\nB", "B"),
+        ("B", "B"),
+        ("<think>The answer is B.\n\nB", ""),
+        ("<think>B</think>", ""),
+    ],
+)
+def test_a_summary_is_read_leniently_and_the_reasoning_never(response, answer):
+    env = make(extraction="summary")
+    assert env.extract(env.task(index=0), response) == answer
+    grade = env.grade(env.task(index=0), response)
+    assert (grade.verdict == "no_answer") is (answer == "")

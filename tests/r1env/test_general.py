@@ -353,3 +353,34 @@ def test_real_ifeval(data_dir):
             assert env.grade(task, say(answer)).verdict == "correct"
         assert env.grade(task, "nothing").verdict == "no_answer"
     assert solved > 120
+
+
+def test_loose_measures_forgive_a_first_or_last_line_and_asterisks(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    wanted = ["startend:quotation", "punctuation:no_comma"]
+    path.write_text(json.dumps({"prompt": "Write.", "instruction_id_list": wanted, "kwargs": [{}, {}]}) + "\n")
+    env = make(source=str(path), test_source=str(path), reward={"preset": "r1", "weights": {"loose": 1.0}})
+    task = env.task(index=0)
+    assert task.meta["instructions"] == 2
+    for said, strict, loose in (
+        ('"So be it."', (1.0, 1.0), (1.0, 1.0)),
+        ('Sure, here:\n"So be it."', (0.0, 0.0), (1.0, 1.0)),
+        ('"So be it."\nI hope it helps, friend.', (0.0, 0.0), (1.0, 1.0)),
+        ('Sure:\n"So be it."\nBye.', (0.5, 0.0), (1.0, 1.0)),
+        ('**"So be it."**', (0.5, 0.0), (1.0, 1.0)),
+        ('One\ntwo\n"So, be it."\nthree', (0.0, 0.0), (0.0, 0.0)),
+        ('One\n"So, be it."', (0.0, 0.0), (1.0, 1.0)),  # each by another line left out
+        ('One, two\n"So, be it."', (0.0, 0.0), (0.5, 0.0)),
+    ):
+        grade = env.grade(task, f"<think>x</think>{said}")
+        parts = grade.parts
+        assert (parts["constraints"], parts["accuracy"]) == strict, said
+        assert (parts["loose_constraints"], parts["loose"]) == loose, said
+    assert env.grade(task, "<think>x").parts["loose"] == 0.0
+
+
+def test_loose_measures_are_for_datasets():
+    with pytest.raises(ConfigError, match="datasets only"):
+        make(reward={"weights": {"loose": 1.0}})
+    env = make()
+    assert "loose" not in env.grade(env.task(index=0), say("x")).parts

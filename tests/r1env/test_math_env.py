@@ -190,3 +190,23 @@ def test_real_math500_reference_solutions_are_right_and_others_wrong(data_dir):
             or env.task(index=(index + 250) % 500).answer == task.answer
         )
     assert right == 125 and wrong == 125
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("<think>It is \\boxed{5}</think>So it is \\boxed{6}.", "6"),
+        ("<think>It is \\boxed{5}</think>So it makes 6 apples.", "6"),
+        ("<think>5</think><answer>6</answer>", "6"),
+        ("a</think>#### 6", "6"),
+        ("She has 6 apples.", "6"),
+        ("<think>It is \\boxed{6}", None),
+        ("<think>The answer is 6.", None),
+        ("<think>\\boxed{6}</think>", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_summary_is_read_leniently_and_the_reasoning_never(response, answer, preset):
+    env = make(extraction="summary", reward={"preset": preset})
+    assert env.extract(env.task(index=0), response) == answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -96,8 +97,8 @@ class Browser:
                 return answer["result"]
             self.events.append(answer)
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Show a file in a fresh tab and wait until its script has drawn it."""
+    def open(self, page: Path | str, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Show a file or an address in a fresh tab and wait until its script has drawn it."""
         if self.tab:
             self.send("Target.closeTarget", own=False, targetId=self.tab)
         self.tab = self.send("Target.createTarget", own=False, url="about:blank")["targetId"]
@@ -111,7 +112,7 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=path.resolve().as_uri())
+        self.send("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         deadline = time.monotonic() + TIMEOUT_S
         while not self._drawn():
             waiting = time.monotonic() < deadline and not self.complaints()
@@ -131,10 +132,16 @@ class Browser:
         return answer["result"].get("value")
 
     def key(self, name: str) -> None:
-        """Press and release an arrow key."""
-        code = {"ArrowLeft": 37, "ArrowRight": 39}[name]
-        for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code)
+        """Press and release a key by its name, e.g. `ArrowLeft`, `Enter`, `Tab`, or a letter."""
+        codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Enter": 13, "Tab": 9}
+        codes |= {"Home": 36, "End": 35, " ": 32}
+        code = codes.get(name, ord(name[0].upper()))
+        typed = {"Enter": "\r", "Tab": ""}.get(name, name if len(name) == 1 else "")
+        for kind in ("keyDown" if typed else "rawKeyDown", "keyUp"):
+            text = {"text": typed} if typed and kind == "keyDown" else {}
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text
+            )
 
     def mouse(self, selector: str, across: float, kind: str = "mouseMoved", **params: object) -> None:
         """A mouse event at half the height and a share of the width of the first element that fits."""
@@ -151,3 +158,16 @@ class Browser:
         """Addresses asked for since the page was opened, `data:` apart."""
         sent = [event["params"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
         return [event["request"]["url"] for event in sent if not event["request"]["url"].startswith("data:")]
+
+    def screenshot(self, path: Path) -> None:
+        """The whole page as a PNG file."""
+        size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        shot = self.send("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def assert_silent(self, page: Path | str) -> None:
+        """The page has neither complained nor asked for anything beside itself."""
+        self.js("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
+        assert self.complaints() == []
+        assert self.requests() == [page if isinstance(page, str) else page.resolve().as_uri()]

@@ -1,0 +1,194 @@
+"""What an evaluation left in its directory, read once and held small.
+
+    problems.jsonl   what was asked            samples.jsonl   what the model said
+    summary.json     the figures               grades.jsonl    what the grader made of it
+    run.json         what decided the samples
+    manifest.json    with what it was made; there once the evaluation is finished
+
+Responses can be long: their text stays on disk, and is read where somebody wants to see it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from r1env import records
+from r1env.errors import RunError
+
+Key: TypeAlias = tuple[str, str, int]
+"""Benchmark, problem and sample index: what a sample and its grade are found by."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A sample without its text."""
+
+    key: Key
+    """Benchmark, problem, sample index."""
+    offset: int
+    """Where its line begins in `samples.jsonl`, bytes."""
+    size: int
+    """Length of that line, bytes."""
+    length: int
+    """Tokens of the response; characters where the engine counts no tokens."""
+    counted: bool
+    """Whether `length` is in tokens."""
+    finish_reason: str
+    """`stop`, `length` or `filtered`."""
+    verdict: str | None
+    """What the grader says; None where it has not said anything yet."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """An evaluation as it stands on disk."""
+
+    directory: Path
+    """Where it is."""
+    summary: Mapping[str, Any]
+    """The figures, as `--json` prints them."""
+    manifest: Mapping[str, Any]
+    """With what they were made; empty while the evaluation goes on."""
+    run: Mapping[str, Any]
+    """What decided the samples: model, engine, seed."""
+    problems: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """By benchmark and problem id, in the order in which they are asked: name, messages, meta."""
+    samples: tuple[Sample, ...]
+    """All samples, in the order in which they were drawn."""
+    grades: Mapping[Key, tuple[int, int]]
+    """Where the last grade of each sample stands in `grades.jsonl`: offset and size, bytes."""
+
+    @property
+    def tasks(self) -> Mapping[str, Mapping[str, Any]]:
+        """The summary's entry of each benchmark."""
+        tasks: Mapping[str, Mapping[str, Any]] = self.summary["tasks"]
+        return tasks
+
+    def texts(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, dict[str, Any], dict[str, Any]]]:
+        """The whole record of each of these samples, and of its last grade (empty without one)."""
+        with contextlib.ExitStack() as files:
+            said = graded = None
+            for sample in samples:
+                said = said or files.enter_context(_opened(self.directory / "samples.jsonl"))
+                grade = {}
+                if place := self.grades.get(sample.key):
+                    graded = graded or files.enter_context(_opened(self.directory / "grades.jsonl"))
+                    grade = _line_at(graded, *place)
+                yield sample, _line_at(said, sample.offset, sample.size), grade
+
+
+def read(
+    directory: str | Path,
+    summary: Mapping[str, Any] | None = None,
+    manifest: Mapping[str, Any] | records.Manifest | None = None,
+) -> Evaluation:
+    """Reads an evaluation.
+
+    Args:
+        directory: What `r1-bench eval --out` names.
+        summary: The figures, where `summary.json` is not there yet.
+        manifest: The manifest that is about to finish the evaluation; by default the one in the directory, if any.
+
+    Raises:
+        RunError: no such directory, no figures in it, or a damaged file.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise RunError(f"no evaluation at {directory}; give the directory that r1-bench eval --out named")
+    figures = summary or _document(directory / "summary.json")
+    if figures is None:
+        raise RunError(
+            f"{directory} holds no summary.json: the evaluation there has no figures yet; run r1-bench eval with "
+            f"--out {directory} to go on with it"
+        )
+    if not isinstance(figures.get("tasks"), Mapping):
+        raise RunError(f"{directory / 'summary.json'} holds no tasks; run r1-bench regrade {directory}")
+    verdicts: dict[Key, str] = {}
+    places: dict[Key, tuple[int, int]] = {}
+    for offset, size, row in _rows(directory / "grades.jsonl"):
+        places[_key(row)] = offset, size  # a later grade of the same sample replaces an earlier one
+        verdicts[_key(row)] = str(row.get("verdict"))
+    samples: dict[Key, Sample] = {}
+    for offset, size, row in _rows(directory / "samples.jsonl"):
+        samples.setdefault(_key(row), _sample(offset, size, row, verdicts.get(_key(row))))
+    problems: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for _, _, row in _rows(directory / "problems.jsonl"):
+        problems.setdefault(str(row.get("benchmark")), {})[str(row.get("problem"))] = row
+    made = manifest if manifest is not None else _document(directory / records.MANIFEST)
+    return Evaluation(
+        directory=directory,
+        summary=figures,
+        manifest=records.plain(made or {}),
+        run=_document(directory / "run.json") or {},
+        problems=problems,
+        samples=tuple(samples.values()),
+        grades=places,
+    )
+
+
+def _sample(offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:
+    tokens = row.get("tokens")
+    counted = isinstance(tokens, int)
+    return Sample(
+        key=_key(row),
+        offset=offset,
+        size=size,
+        length=int(tokens or 0) if counted else len(str(row.get("text") or "")),
+        counted=counted,
+        finish_reason=str(row.get("finish_reason")),
+        verdict=verdict,
+    )
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return str(row.get("benchmark")), str(row.get("problem")), int(row.get("sample") or 0)
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}); delete it and run the evaluation again") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} holds a {type(found).__name__}, not an object; delete it and run again")
+    return found
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
+
+
+def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset, size and content of each line; a torn last line is left out, as a crash may leave one."""
+    if not path.exists():
+        return
+    offset = 0
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line) if line.strip() else None
+            except ValueError as error:
+                if line.endswith(b"\n"):
+                    raise RunError(
+                        f"{path} line {number} is not JSON: {line[:60]!r}; the file is damaged"
+                    ) from error
+                row = None
+            if isinstance(row, dict):
+                yield offset, len(line), row
+            offset += len(line)
+
+
+def _line_at(file: BinaryIO, offset: int, size: int) -> dict[str, Any]:
+    file.seek(offset)
+    row: dict[str, Any] = json.loads(file.read(size))
+    return row

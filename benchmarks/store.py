@@ -1,0 +1,249 @@
+"""The directory of an evaluation: what was asked, drawn and graded, safe against a crash at any moment.
+
+    run.json        what decides the samples: model, seed, sampling and wording of each benchmark
+    problems.jsonl  the problems, without their answers
+    samples.jsonl   one line a sample, appended when it was drawn
+    grades.jsonl    one line a grade, appended when it was given; of several for one sample the last counts
+    summary.json, report.html, report.md, and last of all manifest.json: the evaluation is complete iff it is there
+
+A sample is known by its benchmark, problem and index; a directory holds samples of one model and one way of sampling.
+More samples a problem, more problems, and more benchmarks may be added to it; nothing is ever drawn twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from benchmarks.types import Said
+from r1env import records
+from r1env.errors import ConfigError, RunError
+from r1env.types import Grade
+
+RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY = (
+    "run.json", "problems.jsonl", "samples.jsonl", "grades.jsonl", "summary.json",
+)  # fmt: skip
+_LOCK = ".lock"
+
+
+class Key(NamedTuple):
+    """Which sample."""
+
+    benchmark: str
+    problem: str
+    sample: int
+
+
+class Store:
+    """One evaluation's directory, held by one writer.
+
+    Args:
+        directory: Made where missing.
+        run: What decides the samples (`benchmarks.evaluate.identity`): what the directory has of it must be the same.
+            And under `notes` what may change.
+
+    Raises:
+        RunError: another process writes there, or it cannot be written, or is damaged.
+        ConfigError: it holds samples of another model, or drawn otherwise.
+    """
+
+    def __init__(self, directory: Path, run: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self._lock = _only_writer(directory)
+        self._open = contextlib.ExitStack()
+        self._open.callback(os.close, self._lock)
+        self._grading = threading.Lock()
+        try:
+            self._join(run)
+            self._samples = self._open.enter_context(records.Jsonl(directory / SAMPLES))
+            self._grades = self._open.enter_context(records.Jsonl(directory / GRADES))
+            self.drawn = {key_of(sample) for sample in _lines(directory / SAMPLES)}
+            """Samples that there are."""
+        except BaseException:
+            self.close()
+            raise
+
+    def _join(self, run: Mapping[str, Any]) -> None:
+        """Checks `run` against what the directory is of, and adds to it what is new."""
+        path = self.directory / RUN
+        before = read_run(self.directory) if path.exists() else {"benchmarks": {}, "notes": {}}
+        for name, value in run.items():
+            if name not in ("benchmarks", "notes") and name in before:
+                _same(self.directory, name, before[name], value)
+        for name, asked in run["benchmarks"].items():
+            if name in before["benchmarks"]:
+                _same(self.directory, name, before["benchmarks"][name], asked)
+        try:
+            (self.directory / records.MANIFEST).unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot write {self.directory}: {error.strerror}; choose another --out") from error
+        benchmarks = {**before["benchmarks"], **run["benchmarks"]}
+        notes = {**before["notes"], **run.get("notes", {})}
+        records.write_json_atomic(path, {**before, **run, "benchmarks": benchmarks, "notes": notes})
+
+    def note(self, **facts: Any) -> None:
+        """Adds facts to the notes of run.json."""
+        run = read_run(self.directory)
+        records.write_json_atomic(self.directory / RUN, {**run, "notes": {**run["notes"], **facts}})
+
+    def add_sample(self, said: Said) -> None:
+        """Notes a sample."""
+        ask = said.ask
+        line = {
+            "benchmark": ask.benchmark,
+            "problem": ask.problem,
+            "sample": ask.sample,
+            "seed": ask.seed,
+            "text": said.text,
+            "finish_reason": said.finish_reason,
+            "tokens": said.tokens,
+            "prompt_tokens": said.prompt_tokens,
+            "seconds": round(said.seconds, 6),
+            "detail": said.detail,
+        }
+        self._samples.append(line)
+        self.drawn.add(key_of(line))
+
+    def add_grade(self, key: Key, grade: Grade, grader: str) -> None:
+        """Notes a grade; may be called from any thread."""
+        line = {
+            **key._asdict(),
+            "grader": grader,
+            "verdict": grade.verdict,
+            "parts": grade.parts,
+            "extracted": grade.extracted,
+            "detail": grade.detail,
+            "seconds": round(grade.seconds, 6),
+        }
+        with self._grading:
+            self._grades.append(line)
+
+    def samples(self) -> Iterator[dict[str, Any]]:
+        """Every sample on disk, in the order they came; their texts are read as they are asked for."""
+        return read_samples(self.directory)
+
+    def grades(self) -> dict[Key, dict[str, Any]]:
+        """The grade that counts, of every sample that has one."""
+        return read_grades(self.directory)
+
+    def close(self) -> None:
+        """Lets others write; closing twice is fine."""
+        self._open.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def key_of(line: Mapping[str, Any]) -> Key:
+    """Which sample a line is of, or about."""
+    return Key(line["benchmark"], line["problem"], line["sample"])
+
+
+def read_run(directory: Path) -> dict[str, Any]:
+    """What a directory holds an evaluation of.
+
+    Raises:
+        RunError: it holds none, or run.json is damaged.
+    """
+    path = directory / RUN
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        run["benchmarks"].items(), run["notes"].items()
+    except FileNotFoundError as error:
+        raise RunError(f"{directory} holds no evaluation: there is no {RUN}; check the path") from error
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(f"{path} is damaged ({error}); choose another --out") from error
+    return dict(run)
+
+
+def read_samples(directory: Path) -> Iterator[dict[str, Any]]:
+    """The samples of a directory, each once.
+
+    Raises:
+        RunError: a damaged line; names it.
+    """
+    seen = set()
+    for sample in _lines(directory / SAMPLES):
+        key = key_of(sample)
+        if key not in seen:
+            seen.add(key)
+            yield sample
+
+
+def read_grades(directory: Path) -> dict[Key, dict[str, Any]]:
+    """The grades of a directory; of several for one sample the last.
+
+    Raises:
+        RunError: a damaged line; names it.
+    """
+    return {key_of(grade): grade for grade in _lines(directory / GRADES)}
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file, one at a time: a long evaluation's samples do not fit into memory."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115 (closed below)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found = json.loads(line)
+                key_of(found)
+            except (ValueError, KeyError, TypeError) as error:
+                if not line.endswith(b"\n"):
+                    return  # torn by a crash, or being written just now
+                raise RunError(
+                    f"{path} line {number} is damaged: {line[:60]!r}; remove the line, and the same command does "
+                    "again what is lost"
+                ) from error
+            yield found
+
+
+def _same(directory: Path, name: str, before: Any, now: Any) -> None:
+    if before == now:
+        return
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for part in sorted({*before, *now}):
+            if before.get(part) != now.get(part):
+                name, before, now = f"{name}: {part}", before.get(part), now.get(part)
+                break
+    raise ConfigError(
+        f"{directory} holds samples of another evaluation: {name} was {before!r} there, and is {now!r} now; choose "
+        "another --out, or remove that directory"
+    )
+
+
+def _only_writer(directory: Path) -> int:
+    """The directory's lock, which ends with this process whatever ends it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(f"cannot write {directory}: {error.strerror}; choose another --out") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise RunError(
+            f"another r1-bench writes to {directory}; wait for it, or choose another --out"
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    return lock
