@@ -223,7 +223,9 @@ def _rollouts(path: Path, remarks: list[str]) -> list[dict[str, Any]]:
         remarks.append(
             f"Of {len(rows):,} recorded rollouts {len(kept):,} are here, evenly spaced over the run."
         )
-    shown = [{**rows[i], **{key: shortened(rows[i].get(key)) for key in ("prompt", "completion")}} for i in kept]
+    shown = [
+        {**rows[i], **{key: shortened(rows[i].get(key)) for key in ("prompt", "completion")}} for i in kept
+    ]
     if any(row[key] != rows[i].get(key) for i, row in zip(kept, shown) for key in ("prompt", "completion")):
         remarks.append(f"The middle of prompts and completions over {MAX_TEXT:,} characters is left out.")
     return shown

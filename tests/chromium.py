@@ -139,7 +139,9 @@ class Browser:
         typed = {"Enter": "\r", "Tab": ""}.get(name, name if len(name) == 1 else "")
         for kind in ("keyDown" if typed else "rawKeyDown", "keyUp"):
             text = {"text": typed} if typed and kind == "keyDown" else {}
-            self.send("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
+            self.send(
+                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text
+            )
 
     def mouse(self, selector: str, across: float, kind: str = "mouseMoved", **params: object) -> None:
         """A mouse event at half the height and a share of the width of the first element that fits."""

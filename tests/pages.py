@@ -52,7 +52,9 @@ def assert_closed(text: str) -> None:
     parsed = Parsed(text)
     (_, style), _, (_, script) = parsed.blocks
     for code in (style, script):
-        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)|\bimport\b\s*[\(\"']", code)
+        assert not re.search(
+            r"https?://(?!www\.w3\.org/2000/svg)|@import|url\((?!#)|\bimport\b\s*[\(\"']", code
+        )
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code)
     links = [value for _, attrs in parsed.elements for key, value in attrs.items() if key in ("src", "href")]
     assert links == ["data:,"]

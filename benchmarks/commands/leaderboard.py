@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.parsing import Add, Commands, group
 
 if TYPE_CHECKING:
     from benchmarks.output import Report
 
-_Add = Callable[..., argparse.ArgumentParser]
 
-
-def add_parser(commands: Any, add: _Add) -> None:
-    """Adds the command to r1-bench."""
-    what = "collect, check and publish results"
-    leaderboard = commands.add_parser(
-        "leaderboard",
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = leaderboard.add_subparsers(metavar="ACTION", required=True, parser_class=type(leaderboard))
+def add_parser(commands: Commands, add: Add) -> None:
+    """Adds the command."""
+    actions = group(commands, "leaderboard", "collect, check and publish results")
     _add_check(actions, add)
     _add_build(actions, add)
     _add_serve(actions, add)
@@ -31,7 +22,7 @@ def add_parser(commands: Any, add: _Add) -> None:
     _add_card(actions, add)
 
 
-def _add_check(actions: Any, add: _Add) -> None:
+def _add_check(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "check",
@@ -45,7 +36,7 @@ def _add_check(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="check")
 
 
-def _add_build(actions: Any, add: _Add) -> None:
+def _add_build(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "build",
@@ -59,7 +50,7 @@ def _add_build(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="build")
 
 
-def _add_serve(actions: Any, add: _Add) -> None:
+def _add_serve(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "serve",
@@ -67,11 +58,13 @@ def _add_serve(actions: Any, add: _Add) -> None:
         "Ctrl-C ends it.\n\nexample:\n  r1-bench leaderboard serve --port 8000",
     )
     _common(parser)
-    parser.add_argument("--port", metavar="N", type=int, default=8000, help="0 for any that is free (default: 8000)")
+    parser.add_argument(
+        "--port", metavar="N", type=int, default=8000, help="0 for any that is free (default: 8000)"
+    )
     parser.set_defaults(module=__name__, action="serve")
 
 
-def _add_add(actions: Any, add: _Add) -> None:
+def _add_add(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "add",
@@ -93,7 +86,7 @@ def _add_add(actions: Any, add: _Add) -> None:
     parser.set_defaults(module=__name__, action="add")
 
 
-def _add_card(actions: Any, add: _Add) -> None:
+def _add_card(actions: Commands, add: Add) -> None:
     parser = add(
         actions,
         "card",
@@ -118,7 +111,9 @@ def _add_card(actions: Any, add: _Add) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", metavar="DIR", help="where results are (default: those of the project)")
-    parser.add_argument("--boards", metavar="FILE", help="what they must have in common (default: the project's)")
+    parser.add_argument(
+        "--boards", metavar="FILE", help="what they must have in common (default: the project's)"
+    )
 
 
 # ---------------------------------------------------------------- what they do
@@ -186,7 +181,12 @@ def _build(given: argparse.Namespace) -> Report:
     from benchmarks.output import Report, say
 
     files, results, refused = _site(given, Path(given.out), given.skip_refused)
-    document = {"out": given.out, "files": [str(file) for file in files], "results": results, "refused": refused}
+    document = {
+        "out": given.out,
+        "files": [str(file) for file in files],
+        "results": results,
+        "refused": refused,
+    }
     left_out = f", without {refused} that were refused" if refused else ""
     return Report(document=document, show=lambda: say(f"{files[0]}: {results} results{left_out}"))
 

@@ -93,7 +93,9 @@ def load(path: Path = FILE) -> dict[str, Board]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no list of boards ({type(error).__name__}: {error}); compare it with git") from error
+        raise DataError(
+            f"{path} is no list of boards ({type(error).__name__}: {error}); compare it with git"
+        ) from error
 
 
 def _board(name: str, board: Mapping[str, Any], protocol: Mapping[str, Any]) -> Board:
@@ -140,10 +142,12 @@ def pin(name: str, pins: Pins, path: Path = FILE) -> None:
     """
     boards = load(path)
     if name not in boards or boards[name].pins:
-        raise DataError(f"board {name!r} cannot be pinned: it {'has pins already' if name in boards else 'is unknown'}")
+        raise DataError(
+            f"board {name!r} cannot be pinned: it {'has pins already' if name in boards else 'is unknown'}"
+        )
     document = json.loads(path.read_text(encoding="utf-8"))
     document["boards"][name]["pins"] = dataclasses.asdict(pins)
-    line = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
+    line = lambda value: json.dumps(value, ensure_ascii=False)
     rows = ",\n".join(f"    {line(key)}: {line(board)}" for key, board in document["boards"].items())
     text = f'{{\n  "protocol": {line(document["protocol"])},\n  "boards": {{\n{rows}\n  }}\n}}\n'
     records.write_atomic(path, text)

@@ -9,7 +9,7 @@ import csv
 import io
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,10 @@ def collect(
         "columns": [column for column in columns if column["id"] in used],
         "measured": measured,
         "reported": rows,
-        "pairs": {name: found for name in boards if (found := list(_pairs(name, results)))},
+        "pairs": {name: found for name in boards if (found := _pairs(name, results))},
         "sources": [
-            {"title": sources[name].title, "url": sources[name].url, "date": sources[name].date} for name in order
+            {"title": sources[name].title, "url": sources[name].url, "date": sources[name].date}
+            for name in order
         ],
     }
 
@@ -121,7 +122,10 @@ def _measured_row(name: str, result: Result, boards: Mapping[str, Board], report
                 figures[f"{task_name}/{metric.name}"] = {
                     "value": figure[0],
                     "ci": figure[1],
-                    **{key: task.get(key) for key in ("n", "k", "mean_tokens", "truncated", "no_answer", "unscorable")},
+                    **{
+                        key: task.get(key)
+                        for key in ("n", "k", "mean_tokens", "truncated", "no_answer", "unscorable")
+                    },
                 }
     known_as = model.get("reported_as") or model["name"].rpartition("/")[2]
     return {
@@ -149,7 +153,9 @@ def _reported_rows(
         for metric in board.metrics
         for kind in metric.reported
     }
-    found: dict[str, dict[str, dict[float, list[int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    found: dict[str, dict[str, dict[float, list[int]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
     for figure in reported:
         column, unit = metrics.get((figure.benchmark, figure.metric.lower()), (None, None))
         if column is None:
@@ -173,27 +179,25 @@ def _reported_rows(
     ]
 
 
-def _pairs(board: str, results: Mapping[str, Result]) -> Iterator[dict[str, Any]]:
+def _pairs(board: str, results: Mapping[str, Result]) -> list[dict[str, Any]]:
     """Each two results of a board, paired by problem; p-values adjusted for all pairs of the board (Holm)."""
-    entered = {name: result["tasks"][board]["by_problem"] for name, result in results.items() if board in result["tasks"]}
-    found = []
+    entered = {
+        name: result["tasks"][board]["by_problem"]
+        for name, result in results.items()
+        if board in result["tasks"]
+    }
+    found, ps = [], []
     for (a, ours), (b, theirs) in itertools.combinations(entered.items(), 2):
         ids = [i for i in sorted(ours) if ours[i] is not None and theirs.get(i) is not None]
         if not ids:
             continue
         before, after = [ours[i] for i in ids], [theirs[i] for i in ids]
         change = stats.paired_diff_ci95(before, after)
-        found.append(
-            {
-                "a": a,
-                "b": b,
-                "difference": change.mean,
-                "ci": [change.low, change.high],
-                "p": stats.paired_permutation_p(before, after),
-            }
-        )
-    adjusted = stats.holm([pair["p"] for pair in found])
-    yield from ({**pair, "p_holm": p_holm} for pair, p_holm in zip(found, adjusted))
+        ps.append(stats.paired_permutation_p(before, after))
+        found.append({"a": a, "b": b, "difference": change.mean, "ci": [change.low, change.high]})
+    return [
+        {**pair, "p": p, "p_holm": p_holm} for pair, p, p_holm in zip(found, ps, stats.holm(ps), strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- CSV
@@ -209,8 +213,8 @@ def table(results: Mapping[str, Result], boards: Mapping[str, Board], reported: 
             for metric in boards[task_name].metrics:
                 if figure := metric.figure(task):
                     writer.writerow(_measured_line(name, result, boards[task_name], metric, task, figure))
-    for figure in reported:
-        writer.writerow({**figure._asdict(), "value": f"{figure.value:g}", "kind": "reported"})
+    for theirs in reported:
+        writer.writerow({**theirs._asdict(), "value": f"{theirs.value:g}", "kind": "reported"})
     return text.getvalue()
 
 
@@ -225,7 +229,7 @@ def _measured_line(
     value, interval = figure
     scale = 1 if metric.unit == "rating" else 100
     low, high = interval or (None, None)
-    write = lambda number: "" if number is None else f"{scale * number:.4f}"  # noqa: E731
+    write = lambda number: "" if number is None else f"{scale * number:.4f}"
     return {
         "model": result["model"]["name"],
         "benchmark": board.title,

@@ -34,7 +34,11 @@ TASKS: Mapping[str, str] = {"gpqa-diamond": "gpqa_diamond", "mmlu-pro": "mmlu_pr
 
 
 def write(
-    out: Path, result: Result, boards: Mapping[str, Board], datasets: Mapping[str, Dataset], source_url: str | None = None
+    out: Path,
+    result: Result,
+    boards: Mapping[str, Board],
+    datasets: Mapping[str, Dataset],
+    source_url: str | None = None,
 ) -> list[Path]:
     """Writes `.eval_results/*.yaml` and `model-index.yaml` into a directory.
 
@@ -54,7 +58,9 @@ def write(
     """
     known = [name for name in result["tasks"] if name in datasets]
     if not known:
-        raise DataError(f"none of {', '.join(result['tasks'])} is a dataset of the hub; there is nothing to say there")
+        raise DataError(
+            f"none of {', '.join(result['tasks'])} is a dataset of the hub; there is nothing to say there"
+        )
     url = source_url or result["records"].get("url")
     paths = []
     for name in known:
@@ -74,7 +80,9 @@ def eval_result(result: Result, name: str, dataset: Dataset, source_url: str | N
         DataError: the benchmark has no task on the hub.
     """
     if dataset.task is None:
-        raise DataError(f"{dataset.id} has no task id here; --hub-task {name}=ID gives it, as in the dataset's eval.yaml")
+        raise DataError(
+            f"{dataset.id} has no task id here; --hub-task {name}=ID gives it, as in the dataset's eval.yaml"
+        )
     task = result["tasks"][name]
     where = {"id": dataset.id, "task_id": dataset.task, "revision": _revision(task, dataset)}
     return {

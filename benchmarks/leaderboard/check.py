@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class Refusal:
     """What is wrong, with the values, and what would be right."""
 
 
-def check(directory: Path, boards: Mapping[str, Board], today: datetime.date | None = None) -> tuple[dict[str, Result], list[Refusal]]:
+def check(
+    directory: Path, boards: Mapping[str, Board], today: datetime.date | None = None
+) -> tuple[dict[str, Result], list[Refusal]]:
     """Checks all results of a directory.
 
     Args:
@@ -62,13 +65,15 @@ def check(directory: Path, boards: Mapping[str, Board], today: datetime.date | N
         refusals += [Refusal(file=path.name, rule=rule, reason=reason) for rule, reason in reasons]
         if result is not None and not reasons:
             found[path.name] = result
-    for name, rule, reason in _among(found):
+    for name, rule, reason in list(_among(found)):
         refusals.append(Refusal(file=name, rule=rule, reason=reason))
         found.pop(name, None)
     return found, refusals
 
 
-def reasons_against(result: Result, boards: Mapping[str, Board], today: datetime.date | None = None) -> list[tuple[str, str]]:
+def reasons_against(
+    result: Result, boards: Mapping[str, Board], today: datetime.date | None = None
+) -> list[tuple[str, str]]:
     """Rules that a single result breaks, each with the reason; empty where it is in order."""
     today = today or datetime.datetime.now(datetime.timezone.utc).date()
     if misfits := schema.misfits(result, schema.load("result.schema.json")):
@@ -93,7 +98,9 @@ def file_name(result: Result) -> str:
 # ---------------------------------------------------------------- a file
 
 
-def _one(path: Path, boards: Mapping[str, Board], today: datetime.date) -> tuple[Result | None, list[tuple[str, str]]]:
+def _one(
+    path: Path, boards: Mapping[str, Board], today: datetime.date
+) -> tuple[Result | None, list[tuple[str, str]]]:
     if path.suffix != ".json":
         return None, [("file", "results are .json files, and nothing else belongs here")]
     try:
@@ -137,7 +144,10 @@ def _of_run(result: Result, today: datetime.date) -> Iterator[tuple[str, str]]:
         yield "commit", "the code had changes that no commit holds; commit them, and evaluate from there"
     total = sum(task["n"] * task["k"] for task in result["tasks"].values())
     if result["records"]["samples"] != total:
-        yield "samples", f"records.samples is {result['records']['samples']:,}, but the tasks have {total:,} (problems × k)"
+        yield (
+            "samples",
+            f"records.samples is {result['records']['samples']:,}, but the tasks have {total:,} (problems × k)",
+        )
 
 
 # ---------------------------------------------------------------- whether the figures follow from each other
@@ -184,7 +194,7 @@ def _passes(task: Mapping[str, Any], shares: list[float]) -> Iterator[tuple[str,
         yield "pass@k", f"pass@{extra[0]} cannot be known from {task['k']} samples a problem"
         return
     ordered = [passes[k] for k in sorted(passes)]
-    if any(a > b + _TOLERANCE for a, b in zip(ordered, ordered[1:])):
+    if any(a > b + _TOLERANCE for a, b in itertools.pairwise(ordered)):
         yield "pass@k", f"pass@k falls with k: {', '.join(f'pass@{k} {passes[k]:.4f}' for k in sorted(passes))}"
         return
     if task["unscorable"] > 0:  # then a share is of fewer samples, of how many is not told
@@ -200,16 +210,28 @@ def _samples(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Shares of samples, and their lengths."""
     protocol = task["protocol"]
     if task["pass_at_1"] + task["no_answer"] > 1 + task["unscorable"] + _TOLERANCE:
-        yield "no answer", f"pass_at_1 {task['pass_at_1']} and no_answer {task['no_answer']} are more than all samples"
+        yield (
+            "no answer",
+            f"pass_at_1 {task['pass_at_1']} and no_answer {task['no_answer']} are more than all samples",
+        )
     if task["mean_tokens"] is not None and task["mean_tokens"] > protocol["max_new_tokens"]:
-        yield "length", f"mean_tokens is {task['mean_tokens']}, but max_new_tokens is {protocol['max_new_tokens']}"
-    if task["mean_tokens"] is not None and task["truncated"] * protocol["max_new_tokens"] > task["mean_tokens"] + 1:
+        yield (
+            "length",
+            f"mean_tokens is {task['mean_tokens']}, but max_new_tokens is {protocol['max_new_tokens']}",
+        )
+    if (
+        task["mean_tokens"] is not None
+        and task["truncated"] * protocol["max_new_tokens"] > task["mean_tokens"] + 1
+    ):
         cut = f"truncated {task['truncated']} of {protocol['max_new_tokens']} tokens"
         yield "length", f"{cut} alone is more than mean_tokens {task['mean_tokens']}"
     if protocol["k"] != task["k"]:
         yield "k", f"k is {task['k']}, but protocol.k is {protocol['k']}"
     if task["unscorable"] > MAX_UNSCORABLE:
-        yield "unscorable", f"{task['unscorable']:.1%} of the samples have no verdict; at most {MAX_UNSCORABLE:.0%} may"
+        yield (
+            "unscorable",
+            f"{task['unscorable']:.1%} of the samples have no verdict; at most {MAX_UNSCORABLE:.0%} may",
+        )
 
 
 # ---------------------------------------------------------------- whether it can stand beside the others
@@ -234,13 +256,22 @@ def _comparable(task: Mapping[str, Any], board: Board) -> Iterator[tuple[str, st
         return
     ours = pins_of(task)
     if ours.n != pins.n:
-        yield "problems", f"{ours.n} problems; the board has {pins.n}: results on a part of them cannot be compared"
+        yield (
+            "problems",
+            f"{ours.n} problems; the board has {pins.n}: results on a part of them cannot be compared",
+        )
     elif ours.problems_sha256 != pins.problems_sha256:
-        yield "problems", f"its problems are others (hash {ours.problems_sha256[:12]}; the board's {pins.problems_sha256[:12]})"
+        yield (
+            "problems",
+            f"its problems are others (hash {ours.problems_sha256[:12]}; the board's {pins.problems_sha256[:12]})",
+        )
     if ours.data_sha256 != pins.data_sha256:
         yield "data", f"its data have sha256 {ours.data_sha256[:12]}; the board's {pins.data_sha256[:12]}"
     if ours.grader != pins.grader:
-        yield "grader", f"graded by {ours.grader!r}; the board by {pins.grader!r}: r1-bench regrade makes them one"
+        yield (
+            "grader",
+            f"graded by {ours.grader!r}; the board by {pins.grader!r}: r1-bench regrade makes them one",
+        )
     if ours.judge != pins.judge:
         yield "judge", f"judged by {ours.judge!r}; the board by {pins.judge!r}"
     for name in sorted({*ours.protocol, *pins.protocol} - {*board.protocol}):
@@ -257,7 +288,7 @@ def _short(value: Any) -> str:
 # ---------------------------------------------------------------- results among each other
 
 
-def _among(results: Mapping[str, Result]) -> Iterable[tuple[str, str, str]]:
+def _among(results: Mapping[str, Result]) -> Iterator[tuple[str, str, str]]:
     """Results that are there twice: the later file is refused."""
     samples: dict[str, str] = {}
     settings: dict[str, str] = {}

@@ -47,15 +47,23 @@ def read(path: Path = FILE, sources: Path = SOURCES) -> tuple[list[Reported], di
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        known = {name: Source(**source) for name, source in json.loads(sources.read_text(encoding="utf-8")).items()}
+        known = {
+            name: Source(**source) for name, source in json.loads(sources.read_text(encoding="utf-8")).items()
+        }
     except OSError as error:
         raise DataError(f"cannot read {error.filename}: {error.strerror}; check the path") from error
     except (ValueError, TypeError) as error:
-        raise DataError(f"{sources} is no list of sources ({error}); each has a title, a url and a date") from error
+        raise DataError(
+            f"{sources} is no list of sources ({error}); each has a title, a url and a date"
+        ) from error
     rows = list(csv.reader(text.splitlines()))
     if faults := list(_faults(rows, known)):
         raise DataError(f"{path}: {'; '.join(faults)}")
-    return [Reported(*row[:3], float(row[3]), row[4]) for row in rows[1:]], known
+    figures = [
+        Reported(model, benchmark, metric, float(value), source)
+        for model, benchmark, metric, value, source in rows[1:]
+    ]
+    return figures, known
 
 
 def _faults(rows: list[list[str]], sources: Mapping[str, Source]) -> Iterable[str]:

@@ -52,13 +52,18 @@ def from_evaluation(
     how = made(evaluation)
     graders = _graders(evaluation)
     engine = how["engine"] if isinstance(how["engine"], Mapping) else {"name": str(how["engine"])}
-    model = {"name": name or how["model"], "reported_as": reported_as, "sha256": how["model_sha256"], "url": url}
+    model = {
+        "name": name or how["model"],
+        "reported_as": reported_as,
+        "sha256": how["model_sha256"],
+        "url": url,
+    }
     result: Result = {
         "schema": 1,
         "model": {key: value for key, value in model.items() if value is not None},
         "run": {
             "engine": engine,
-            "command": evaluation.manifest.get("command"),
+            "command": [_public(argument) for argument in how["arguments"] or []],
             "seconds": how["seconds"],
             "config_sha256": evaluation.manifest.get("config_sha256"),
             **{key: how[key] for key in ("seed", "git_commit", "versions", "hardware", "created")},
@@ -81,6 +86,11 @@ def write(result: Result, directory: Path = DIRECTORY) -> Path:
     return path
 
 
+def _public(argument: str) -> str:
+    """An argument without the directories of whoever ran the command."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
+
+
 def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict[str, Any]:
     """What the schema knows of a task's entry; a problem without a score stands as null."""
     known = schema.load("result.schema.json")["$defs"]["task"]["properties"]
@@ -92,7 +102,9 @@ def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict
         **task,
         "grader": graders[name],
         "data": {key: value for key, value in (entry.get("data") or {}).items() if key in data},
-        "by_problem": {problem: shares.get(problem) for problem in sorted({*shares, *evaluation.problems.get(name, {})})},
+        "by_problem": {
+            problem: shares.get(problem) for problem in sorted({*shares, *evaluation.problems.get(name, {})})
+        },
     }
 
 
@@ -103,5 +115,7 @@ def _graders(evaluation: Evaluation) -> dict[str, str]:
     for name in evaluation.tasks:
         if len(found[name]) != 1 or "None" in found[name]:
             told = ", ".join(sorted(found[name])) or "nobody"
-            raise DataError(f"{name} was graded by {told}; r1-bench regrade {evaluation.directory} makes them one")
+            raise DataError(
+                f"{name} was graded by {told}; r1-bench regrade {evaluation.directory} makes them one"
+            )
     return {name: versions.pop() for name, versions in found.items()}

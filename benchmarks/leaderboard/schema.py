@@ -92,7 +92,9 @@ def _number(value: float, schema: Mapping[str, Any], place: str) -> Iterator[str
         yield f"{_named(place)} is {value}; at most {schema['maximum']} is valid"
 
 
-def _object(value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], place: str) -> Iterator[str]:
+def _object(
+    value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str, Any], place: str
+) -> Iterator[str]:
     properties = schema.get("properties", {})
     for name in schema.get("required", []):
         if name not in value:
@@ -107,7 +109,10 @@ def _object(value: dict[str, Any], schema: Mapping[str, Any], root: Mapping[str,
         elif others is False:
             yield f"{_named(place)} has {name!r}, which is not known here{nearest(name, list(properties))}"
         elif isinstance(others, dict):
-            yield from (f"the name of {reason}" for reason in _misfits(name, schema.get("propertyNames", {}), root, within))
+            yield from (
+                f"the name of {reason}"
+                for reason in _misfits(name, schema.get("propertyNames", {}), root, within)
+            )
             yield from _misfits(item, others, root, within)
 
 

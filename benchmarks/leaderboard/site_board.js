@@ -110,10 +110,10 @@ function pairsView(column, rows) {
 
 function boardFacts(column) {
   const { protocol, pins, k } = column;
-  const instruction = protocol.instruction ? `, asked with “${protocol.instruction}”` : "";
+  const instruction = protocol.instruction ? ` Asked with “${protocol.instruction}”` : "";
   const words = [
     `Temperature ${protocol.temperature}, top-p ${protocol.top_p}, at most ${count(protocol.max_new_tokens)} tokens, `,
-    `${count(k)} or more samples a problem${instruction}.`,
+    `${count(k)} or more samples a problem.${instruction}`,
     pins
       ? ` All measured here met the same ${count(pins.n)} problems (data ${pins.data.slice(0, 12)}), graded by ${pins.grader}.`
       : " Nobody has been measured here yet: the first result sets data and grader for the others.",

@@ -17,7 +17,7 @@ const written = (column, x) => (column.unit === "rating" ? count(x) : known(x) ?
 const spoken = (column, x) => (column.unit === "rating" ? count(x) : percent(x));
 const writtenRange = (column, ci) => `${written(column, ci[0])}–${written(column, ci[1])}`;
 const letter = (source) => String.fromCharCode(97 + source);
-const safeLink = (url) => (typeof url === "string" && url.startsWith("https://") ? url : null);
+const safeLink = (url) => (/^https:\/\/[^\s]+$/.test(url ?? "") ? url : null);
 
 // What a row has in a column: the value it is sorted by, and where it comes from.
 function figureOf(row, column) {

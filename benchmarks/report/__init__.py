@@ -1,9 +1,9 @@
 """Reports of an evaluation: a table in the terminal, Markdown, and one self-contained page.
 
-    from benchmarks import report
+from benchmarks import report
 
-    report.show(summary)           # the terminal
-    report.write("runs/aime24")    # report.md and report.html into the evaluation's directory
+report.show(summary)           # the terminal
+report.write("runs/aime24")    # report.md and report.html into the evaluation's directory
 """
 
 from __future__ import annotations

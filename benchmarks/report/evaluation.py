@@ -10,6 +10,7 @@ Responses can be long: their text stays on disk, and is read where somebody want
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -70,10 +71,14 @@ class Evaluation:
 
     def texts(self, samples: Iterable[Sample]) -> Iterator[tuple[Sample, dict[str, Any], dict[str, Any]]]:
         """The whole record of each of these samples, and of its last grade (empty without one)."""
-        with _opened(self.directory / "samples.jsonl") as said, _opened(self.directory / "grades.jsonl") as graded:
+        with contextlib.ExitStack() as files:
+            said = graded = None
             for sample in samples:
-                place = self.grades.get(sample.key)
-                grade = _line_at(graded, *place) if place else {}
+                said = said or files.enter_context(_opened(self.directory / "samples.jsonl"))
+                grade = {}
+                if place := self.grades.get(sample.key):
+                    graded = graded or files.enter_context(_opened(self.directory / "grades.jsonl"))
+                    grade = _line_at(graded, *place)
                 yield sample, _line_at(said, sample.offset, sample.size), grade
 
 
@@ -108,20 +113,9 @@ def read(
     for offset, size, row in _rows(directory / "grades.jsonl"):
         places[_key(row)] = offset, size  # a later grade of the same sample replaces an earlier one
         verdicts[_key(row)] = str(row.get("verdict"))
-    samples = {
-        key: Sample(
-            key=key,
-            offset=offset,
-            size=size,
-            length=tokens if counted else len(str(row.get("text") or "")),
-            counted=counted,
-            finish_reason=str(row.get("finish_reason")),
-            verdict=verdicts.get(key),
-        )
-        for offset, size, row in _rows(directory / "samples.jsonl")
-        for key, tokens in [(_key(row), row.get("tokens"))]
-        for counted in [isinstance(tokens, int)]
-    }
+    samples: dict[Key, Sample] = {}
+    for offset, size, row in _rows(directory / "samples.jsonl"):
+        samples.setdefault(_key(row), _sample(offset, size, row, verdicts.get(_key(row))))
     problems: dict[str, dict[str, Mapping[str, Any]]] = {}
     for _, _, row in _rows(directory / "problems.jsonl"):
         problems.setdefault(str(row.get("benchmark")), {})[str(row.get("problem"))] = row
@@ -134,6 +128,20 @@ def read(
         problems=problems,
         samples=tuple(samples.values()),
         grades=places,
+    )
+
+
+def _sample(offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:
+    tokens = row.get("tokens")
+    counted = isinstance(tokens, int)
+    return Sample(
+        key=_key(row),
+        offset=offset,
+        size=size,
+        length=int(tokens or 0) if counted else len(str(row.get("text") or "")),
+        counted=counted,
+        finish_reason=str(row.get("finish_reason")),
+        verdict=verdict,
     )
 
 
@@ -171,7 +179,9 @@ def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
                 row = json.loads(line) if line.strip() else None
             except ValueError as error:
                 if line.endswith(b"\n"):
-                    raise RunError(f"{path} line {number} is not JSON: {line[:60]!r}; the file is damaged") from error
+                    raise RunError(
+                        f"{path} line {number} is not JSON: {line[:60]!r}; the file is damaged"
+                    ) from error
                 row = None
             if isinstance(row, dict):
                 yield offset, len(line), row

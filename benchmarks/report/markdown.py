@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,7 +31,8 @@ def render(evaluation: Evaluation) -> str:
     )
     lines += ["", "Intervals are over problems. pass@1 is the mean over the samples of each problem."]
     if how["command"]:
-        lines += ["", "## Run it again", "", "```bash", how["command"], "```"]
+        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", how["command"])), default=0))
+        lines += ["", "## Run it again", "", f"{fence}bash", how["command"], fence]
     if facts := _facts(how):
         lines += ["", facts]
     return "\n".join(_no_double_blanks(lines)) + "\n"
@@ -43,7 +45,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         f"**{figures.value(entry)}**",
         figures.interval(entry),
         figures.last_pass(entry),
-        figures.percent(entry.get("cons_at_k")),
+        figures.votes(entry),
         figures.count(entry.get("mean_tokens")),
         figures.percent(entry.get("truncated")),
         figures.percent(entry.get("no_answer")),
@@ -52,7 +54,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    line = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
+    line = lambda cells: f"| {' | '.join(cells)} |"
     return [line(columns), line(["---"] * len(columns)), *(line(row) for row in rows)]
 
 

@@ -13,6 +13,8 @@ const rangeScale = (b) => {
   return { low: Math.min(0, low), high: Math.max(3000, high), show: count };
 };
 const passes = (b) => Object.entries(b.pass_at_k || {}).sort(([a], [c]) => a - c);
+// With one sample a problem there is nothing to vote on.
+const votes = (b) => (known(b.cons_at_k) && b.k !== 1 ? percent(b.cons_at_k) : null);
 const anchor = (b) => `benchmark-${BENCHMARKS.indexOf(b)}`;
 
 function header() {
@@ -55,11 +57,11 @@ function figureRow(b) {
     ),
     h("td", { class: "bars" }, known(b.value) && intervalBars([mark], false, rangeScale(b))),
     cell(last && +last[0] > 1 ? [percent(last[1]), h("small", {}, `of ${last[0]}`)] : "–", "num wide"),
-    cell(known(b.cons_at_k) ? percent(b.cons_at_k) : "–", "num wide"),
+    cell(votes(b) ?? "–", "num wide"),
     cell(count(b.mean_tokens), "num wide"),
     cell(percent(b.truncated), "num wide"),
     cell(percent(b.no_answer), "num wide"),
-    cell(`${count(b.n)} × ${count(b.k)}`, "num"),
+    cell(`${count(b.n)} × ${count(b.k)}`, "num wide"),
   );
 }
 
@@ -86,7 +88,7 @@ function figuresView() {
           column("Tokens", "num wide", "Mean length of a response"),
           column("Cut off", "num wide", "Responses that hit the token limit"),
           column("No answer", "num wide", "Responses without a readable answer"),
-          column("Size", "num", "Problems × samples"),
+          column("Size", "num wide", "Problems × samples"),
         ),
       ),
       h("tbody", {}, BENCHMARKS.map(figureRow)),
@@ -100,6 +102,7 @@ function figuresView() {
 function benchmarkView(b) {
   const parts = Object.entries(b.parts || {}).filter(([, value]) => known(value));
   const several = passes(b);
+  const levels = Object.entries(b.by_level || {});
   return h(
     "article",
     { class: "benchmark", id: anchor(b) },
@@ -109,7 +112,7 @@ function benchmarkView(b) {
       h("h3", {}, h("bdi", {}, b.name)),
       h("b", { class: "num" }, figureText(b, b.value)),
       rangeText(b, b.value_ci95) && h("span", { class: "quiet num" }, rangeText(b, b.value_ci95)),
-      b.judge && h("span", { class: "state" }, "judged by a model"),
+      b.judge && h("span", { class: "state" }, `judged by ${b.judge}`),
     ),
     h("p", { class: "quiet" }, h("bdi", {}, b.data_note), "; ", b.protocol_note, "."),
     h("div", { class: "pictures" }, problemsView(b, (name, id) => openProblem(name, id)), lengthsView(b)),
@@ -117,14 +120,24 @@ function benchmarkView(b) {
       "dl",
       { class: "more" },
       several.length > 1 && several.map(([k, value]) => fact(`pass@${k}`, percent(value))),
-      fact("cons@k", known(b.cons_at_k) ? percent(b.cons_at_k) : null),
-      fact("ties of cons@k", known(b.cons_ties) && b.cons_ties > 0 ? number(b.cons_ties) : null),
+      fact(`cons@${b.k}`, votes(b)),
+      fact("tied votes", votes(b) && b.cons_ties > 0 ? count(b.cons_ties) : null),
       fact("no answer", known(b.no_answer) ? percent(b.no_answer) : null),
       fact("cut off", known(b.truncated) ? percent(b.truncated) : null),
       fact("unscorable", known(b.unscorable) ? percent(b.unscorable) : null),
       fact("one language", known(b.language) ? percent(b.language) : null),
       parts.length > 1 && parts.map(([name, value]) => fact(name, number(value))),
     ),
+    levels.length > 1 && [
+      h("h4", { class: "levels-title" }, "By level"),
+      h(
+        "dl",
+        { class: "more" },
+        levels.map(([level, { pass_at_1: right, n }]) =>
+          fact(level, [percent(right), h("small", {}, ` of ${count(n)}`)]),
+        ),
+      ),
+    ],
   );
 }
 

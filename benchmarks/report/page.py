@@ -123,7 +123,7 @@ def _telling_first(samples: Sequence[Sample]) -> list[Sample]:
 def _shown(evaluation: Evaluation, chosen: Sequence[Sample]) -> tuple[list[dict[str, Any]], bool]:
     """What the viewer holds of each sample, and whether a text had to be cut."""
     shown, cut = [], False
-    for sample, row, grade in evaluation.texts(chosen):
+    for _sample, row, grade in evaluation.texts(chosen):
         text = shortened(row.get("text"))
         cut = cut or text != row.get("text")
         keys = ("benchmark", "problem", "sample", "seed", "finish_reason", "tokens", "prompt_tokens", "seconds")

@@ -72,7 +72,7 @@ function lengthsView({ lengths, name }) {
       s(
         "text",
         { x: share(i / bins), y: height + 16, "text-anchor": i ? "middle" : "start" },
-        i ? count(edge) : `${count(edge)} ${unit}`,
+        count(edge),
       ),
     ),
   );
@@ -89,7 +89,7 @@ function lengthsView({ lengths, name }) {
     h(
       "figcaption",
       {},
-      h("h3", {}, "How long the responses are"),
+      h("h3", {}, `How long the responses are, in ${unit}`),
       h(
         "p",
         { class: "keys" },
@@ -120,6 +120,9 @@ function lengthsView({ lengths, name }) {
 
 const hardest = (problems) =>
   problems.map((_, i) => i).sort((a, b) => (problems[a][2] ?? 2) - (problems[b][2] ?? 2) || a - b);
+
+// Problems whose samples are in the viewer: of a large evaluation not all are.
+const READABLE = new Set(DATA.samples.map((row) => `${row.benchmark} ${row.problem}`));
 
 function problemsView(benchmark, open) {
   const { problems, name, k } = benchmark;
@@ -217,9 +220,10 @@ function problemsView(benchmark, open) {
       if (place === null) return null;
       cursor.setAttribute("x", place % columns);
       cursor.setAttribute("y", Math.floor(place / columns));
-      const [, title, right] = problems[order[place]];
+      const [id, title, right] = problems[order[place]];
       const often = !known(right) ? "no score" : k === 1 ? (right ? "right" : "not right") : `${percent(right)} right`;
-      return `${title}: ${often}`;
+      const missing = DATA.samples.length && !READABLE.has(`${name} ${id}`) ? "; its samples are not on this page" : "";
+      return `${title}: ${often}${missing}`;
     },
     open: (place) => open(name, problems[order[place]][0]),
   });

@@ -111,11 +111,11 @@ function samplesView() {
       h("h3", {}, "What the grader saw"),
       h(
         "p",
-        {},
+        { class: "read" },
         verdictBadge(verdict),
         typeof extracted === "string"
-          ? [" it read ", h("bdi", { class: "extracted" }, extracted)]
-          : h("span", { class: "quiet" }, " it could read no answer"),
+          ? ["it read", h("bdi", { class: "extracted" }, extracted)]
+          : h("span", { class: "quiet" }, "it could read no answer"),
       ),
       detail && h("p", { class: "quiet", dir: "auto" }, String(detail)),
       h(

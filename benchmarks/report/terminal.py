@@ -30,7 +30,7 @@ def _row(name: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         figures.interval(entry),
         figures.bar(entry),
         figures.last_pass(entry),
-        figures.percent(entry.get("cons_at_k")),
+        figures.votes(entry),
         figures.count(entry.get("mean_tokens")),
         figures.percent(entry.get("truncated")),
         figures.percent(entry.get("no_answer")),

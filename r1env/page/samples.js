@@ -86,11 +86,12 @@ function completionView(text, open, onToggle) {
 
 function promptView(prompt) {
   if (!Array.isArray(prompt)) return prose(typeof prompt === "string" ? prompt : "–", "prompt");
+  const only = prompt.length === 1 && prompt[0].role === "user";
   return prompt.map((message) =>
     h(
       "div",
       { class: "message" },
-      h("span", { class: "label" }, String(message.role)),
+      !only && h("span", { class: "label" }, String(message.role)),
       prose(String(message.content ?? ""), "prompt"),
     ),
   );

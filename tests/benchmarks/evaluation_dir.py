@@ -41,7 +41,9 @@ class Made:
     """Whether hostile text stands wherever text can."""
 
 
-def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished: bool = True, model: str = "acme/r1-tiny") -> Path:
+def write_evaluation(
+    directory: Path, *benchmarks: Made, seed: int = 0, finished: bool = True, model: str = "acme/r1-tiny"
+) -> Path:
     """Writes all files of an evaluation but the reports, and returns its directory."""
     directory.mkdir(parents=True, exist_ok=True)
     problems, samples, grades, tasks = [], [], [], {}
@@ -56,7 +58,21 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
     _lines(directory / "problems.jsonl", problems)
     _lines(directory / "samples.jsonl", samples)
     _lines(directory / "grades.jsonl", grades)
-    run = {"model": hashlib.sha256(model.encode()).hexdigest(), "name": model, "engine": "transformers", "dtype": "auto", "seed": seed, "benchmarks": {}}
+    engine = {
+        "engine": "transformers",
+        "model_type": "llama",
+        "dtype": "float32",
+        "versions": {},
+        "hardware": {},
+    }
+    run = {
+        "model": hashlib.sha256(model.encode()).hexdigest(),
+        "engine": "transformers",
+        "dtype": "auto",
+        "seed": seed,
+        "benchmarks": {},
+        "notes": {"model": model, "engines": [engine]},
+    }
     records.write_json_atomic(directory / "run.json", run)
     summary = {"tasks": tasks, "timing": {"seconds": 321.5}, "manifest": "manifest.json", "resumed": 0}
     records.write_json_atomic(directory / "summary.json", summary)
@@ -65,13 +81,21 @@ def write_evaluation(directory: Path, *benchmarks: Made, seed: int = 0, finished
         made_with = {
             "config_sha256": hashlib.sha256(b"config").hexdigest(),
             "seed": seed,
-            "metrics": {name: {key: entry[key] for key in ("metric", "value", "k", "n")} for name, entry in tasks.items()},
+            "metrics": {
+                name: {key: entry[key] for key in ("metric", "value", "k", "n")}
+                for name, entry in tasks.items()
+            },
             "model": model,
-            "engine": {"name": "transformers", "model": model, "dtype": "float32"},
+            "engine": engine,
             "outputs": {name: records.sha256_file(directory / name) for name in names},
             "git_commit": "0123456789abcdef0123456789abcdef01234567",
             "versions": {"python": "3.11.7", "torch": "2.13.0"},
-            "hardware": {"system": "Linux x86_64", "processor": "Some CPU", "cores": 2, "memory_bytes": 8_000_000_000},
+            "hardware": {
+                "system": "Linux x86_64",
+                "processor": "Some CPU",
+                "cores": 2,
+                "memory_bytes": 8_000_000_000,
+            },
             "created": "2026-01-02T03:04:05+00:00",
             "command": ["r1-bench", "eval", "--model", model, "--tasks", ",".join(tasks), "--out", "out dir"],
         }
@@ -109,8 +133,18 @@ def task_entry(made: Made, drawn: list[tuple[dict, dict]]) -> dict[str, Any]:
         "value": value,
         "value_ci95": [low, high],
         "data": made.data,
-        "protocol": {**made.protocol, "prompt": "Please reason step by step.", "k": made.k},
+        "protocol": {
+            **made.protocol,
+            "prompt": "chat",
+            "instruction": "Please reason step by step.",
+            "k": made.k,
+        },
+        "by_level": {
+            "easy": {"pass_at_1": value, "n": made.n // 2},
+            "hard": {"pass_at_1": 0.25, "n": made.n // 2},
+        },
         "by_problem": shares,
+        "kind": "rule",
     }
 
 
@@ -149,7 +183,7 @@ def _drawn(made: Made, problem: dict, index: int, rng: random.Random) -> list[tu
             "seed": 1000 * index + sample,
             "text": thought if cut else f"{thought}</think>So it is \\boxed{{{answer}}}. {text}",
             "finish_reason": "length" if cut else "stop",
-            "tokens": made.protocol["max_new_tokens"] if cut and made.protocol["max_new_tokens"] < 2000 else 20 + len(thought) // 4,
+            "tokens": made.protocol["max_new_tokens"] if cut else 20 + len(thought) // 4,
             "prompt_tokens": 17,
             "seconds": 1.25,
             "detail": {"model": "r1-tiny", "retries": 0},
