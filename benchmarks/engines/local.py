@@ -188,14 +188,16 @@ class LocalEngine:
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]))
         per_row = 4 * self.policy.lm_head_weight.shape[0]
         while order:
-            width = max(1, len(encoded[order[-1]][0]) - 1)  # nothing is asked of what comes after the last token
+            width = max(
+                1, len(encoded[order[-1]][0]) - 1
+            )  # nothing is asked of what comes after the last token
             rows = max(1, _LOGITS_BYTES // (per_row * width))
             batch, order = order[-rows:], order[:-rows]
             ids = torch.zeros(len(batch), width, dtype=torch.int64)
             mask = torch.zeros_like(ids)
             for row, i in enumerate(batch):
-                tokens = torch.tensor(encoded[i][0][:width])
-                ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+                read = torch.tensor(encoded[i][0][:width])
+                ids[row, : len(read)], mask[row, : len(read)] = read, 1
             logits = self.policy(ids.to(self.policy.device), mask.to(self.policy.device)).logits
             for row, i in enumerate(batch):
                 tokens, first = encoded[i]
