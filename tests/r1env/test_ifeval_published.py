@@ -62,7 +62,7 @@ def test_strictly_and_loosely_as_published(published, data_dir):
         pairs = [
             (id, given)
             for id, given in zip(line["instruction_id_list"], line["kwargs"], strict=True)
-            if id not in NOT_COMPARED
+            if id not in NOT_COMPARED and given.get("letter", "a").isalpha()  # for "#" theirs draws a letter
         ]
         wanted = [[id, constraints.validate(id, given)] for id, given in pairs]
         composed = instructions.compose(wanted, "rain") if wanted else None
@@ -82,4 +82,4 @@ def test_strictly_and_loosely_as_published(published, data_dir):
                 if (ours, ours_loose) != (bool(theirs), bool(theirs_loose)):
                     differing.append((id, arguments, text[:80], (ours, ours_loose), (theirs, theirs_loose)))
     assert compared > 8_000
-    assert len(differing) <= 0.002 * compared, differing[:20]
+    assert not differing
