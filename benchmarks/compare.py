@@ -129,7 +129,7 @@ def compare(
         b: The other.
         tasks: Only these; empty for all that both have.
         anyway: Whether to compare what is not comparable, and name it in `incomparable`.
-        seed: Of resampling and permutations.
+        seed: Of permutations.
 
     Returns:
         `{a, b, tasks: {NAME: …}, all: …, only_a, only_b, incomparable: {NAME: [reason, …]}}`. A task has `{a, b,
@@ -149,9 +149,9 @@ def compare(
         raise DataError(
             f"{a.name} ({', '.join(a.tasks)}) and {b.name} ({', '.join(b.tasks)}) have no task in common"
         )
-    reasons = {name: found for name in chosen if (found := obstacles(a, b, name))}
+    reasons = {name: differing for name in chosen if (differing := obstacles(a, b, name))}
     if reasons and not anyway:
-        told = "; ".join(f"{name}: {', '.join(found)}" for name, found in reasons.items())
+        told = "; ".join(f"{name}: {', '.join(differing)}" for name, differing in reasons.items())
         raise DataError(f"{a.name} and {b.name} cannot be compared: {told}; --anyway compares them, marked")
     pairs = {name: _paired(a.tasks[name], b.tasks[name]) for name in chosen}
     for name, (ours, _) in pairs.items():
@@ -184,14 +184,14 @@ def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[floa
 
 
 def _of(ours: Sequence[float], theirs: Sequence[float], seed: int) -> dict[str, Any]:
-    change = stats.paired_diff_ci95(ours, theirs, seed)
+    change = stats.paired_diff_ci95(ours, theirs)
     error = stats.standard_error([b - a for a, b in zip(ours, theirs, strict=True)])
     return {
         "a": math.fsum(ours) / len(ours),
         "b": math.fsum(theirs) / len(theirs),
         "difference": change.mean,
         "difference_ci95": [change.low, change.high],
-        "p": stats.paired_permutation_p(ours, theirs, seed),
+        "p": stats.paired_permutation_p(ours, theirs, seed=seed),
         "detectable": _detectable(error, len(ours)),
         "n": len(ours),
     }
@@ -210,7 +210,7 @@ def _over_tasks(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], se
         "b": math.fsum(after),
         "difference": difference,
         "difference_ci95": None if math.isnan(error) else [difference - half, difference + half],
-        "p": stats.paired_permutation_p(before, after, seed),
+        "p": stats.paired_permutation_p(before, after, seed=seed),
         "detectable": _detectable(error, len(before)),
         "n": len(before),
     }

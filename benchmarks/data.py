@@ -142,15 +142,15 @@ def _from_hub(benchmark: Benchmark, data_dir: Path | None, allow_changed: bool) 
             f"({type(error).__name__}: {first_line}); see {source.url}"
         ) from error
     sha256 = hash_of(files)
-    wanted = source.hub_sha256 or locked.get("sha256")
-    changed = wanted is not None and sha256 != wanted
+    wanted = source.hub_sha256 or locked.get("sha256", sha256)
+    changed = sha256 != wanted
     if changed and not allow_changed:
         known = "known to r1-bench" if source.hub_sha256 else f"in {lock_file()}"
         raise DataError(
             f"{source.hub} at {revision[:12]} has the SHA-256 {sha256[:12]}…, but the one {known} is {wanted[:12]}…; "
             "give --allow-changed-data to go on with it, and the result is marked so"
         )
-    if not locked:
+    if not locked and not changed:
         _write_lock(place, {"revision": revision, "sha256": sha256})
     verified = source.hub_sha256 is not None and not changed
     return files, Data(

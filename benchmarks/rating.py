@@ -5,7 +5,7 @@ Codeforces' definition of a problem's rating, players of the same rating solve i
 
 The rating is the most likely one a posteriori, under a normal prior. Samples of one problem are more alike than the
 scale says (a model knows the trick or does not), so their likelihood is tempered by the dispersion that the data show
-(quasi-binomial; McCullagh and Nelder 1989 § 4.5): at least 1, at most the samples a problem. The 95% interval lies
+(as in a quasi-binomial model; McCullagh and Nelder 1989 § 4.5): at least 1, at most the samples a problem. The 95% interval lies
 between the 2.5% and 97.5% points of the posterior. docs/statistics.md says how often it holds.
 
 `benchmarks.standings` rates by a place in contests instead.
@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from r1env import stats
 from r1env.errors import DataError
 
+PROBLEM_RATINGS, HISTOGRAMS = "problem_ratings.json", "ratings_*.json"
 SLOPE = math.log(10) / 400
 """Of the log-odds, a rating point."""
+_MANY = 1_000_000  # degrees of freedom at which Student's distribution is the normal one
 _Numbers = NDArray[np.float64]
 
 
@@ -113,12 +116,20 @@ def _mode(ratings: _Numbers, right: _Numbers, samples: _Numbers, prior: Prior) -
 
 
 def _dispersion(rating: float, ratings: _Numbers, right: _Numbers, samples: _Numbers) -> float:
-    """Pearson's statistic over its degrees of freedom, between 1 and all samples of a problem being one."""
-    if len(ratings) == 1:
-        return float(samples[0])  # nothing tells its samples from a single one
-    chance = np.clip(chance_ahead(rating, ratings), 1e-9, 1 - 1e-9)
-    pearson = float(np.sum((right - samples * chance) ** 2 / (samples * chance * (1 - chance))))
-    return min(max(1.0, pearson / (len(ratings) - 1)), float(samples.mean()))
+    """Squared surprises over their variances, between 1 and all samples of a problem being one.
+
+    A ratio of sums, so that problems count by what they tell of the rating; in a sum of ratios one failure on the
+    easiest problem, where next to no variance is expected, would outweigh all others. Problems far from the rating
+    are no degrees of freedom either, and few of these widen the interval as Student's t does.
+    """
+    chance = chance_ahead(rating, ratings)
+    variances = samples * chance * (1 - chance)
+    problems = float(variances.sum() ** 2 / np.square(variances).sum())
+    surprise = float(np.square(right - samples * chance).sum() / variances.sum())
+    if problems < 2:
+        return float(samples.mean())  # nothing tells the samples of one problem from a single one
+    surprise *= problems / (problems - 1) * (stats.t_975(int(problems) - 1) / stats.t_975(_MANY)) ** 2
+    return min(max(1.0, surprise), float(samples.mean()))
 
 
 def _interval(
@@ -172,6 +183,29 @@ def summary(
         "problems": len(problems),
         "prior": dataclasses.asdict(prior or Prior()),
     }
+
+
+def in_directory(directory: Path, counts: Mapping[str, tuple[int, int]]) -> dict[str, Any] | None:
+    """`summary` by the files of a directory; None where it has none that rates any of the problems.
+
+    Args:
+        directory: May hold `problem_ratings.json` (`read_problem_ratings`) and `ratings_*.json`, histograms of users'
+            ratings (`read_histogram`), of which the last by name counts.
+        counts: Problem such as `1971A` → right samples, and samples that were graded.
+
+    Raises:
+        DataError: a file that is damaged.
+    """
+    rated, histograms = directory / PROBLEM_RATINGS, sorted(directory.glob(HISTOGRAMS))
+    if not rated.is_file():
+        return None
+    ratings = read_problem_ratings(rated)
+    problems = [
+        Attempted(rating=ratings[name], right=right, samples=samples)
+        for name, (right, samples) in sorted(counts.items())
+        if name in ratings and samples
+    ]
+    return summary(problems, read_histogram(histograms[-1]) if histograms else None) if problems else None
 
 
 def read_histogram(path: Path) -> dict[int, int]:

@@ -162,3 +162,23 @@ def summary(rating: Rating, contests: Sequence[Contest]) -> dict[str, Any]:
     """`{rating, rating_ci95, contests}`: what a report shows, JSON-able; null for an end that is not finite."""
     ends = [end if math.isfinite(end) else None for end in (rating.low, rating.high)]
     return {"rating": rating.value, "rating_ci95": ends, "contests": [one.id for one in contests]}
+
+
+def in_directory(directory: Path, tried: Mapping[str, Sequence[bool]]) -> dict[str, Any] | None:
+    """`summary` over the contests of a directory; None where it has none with any of the problems.
+
+    Args:
+        directory: Holds `contests/ID/standings.json` and `contests/ID/ratingChanges.json` (`read_contest`).
+        tried: Problem such as `1971A` → for each sample, in order, whether it was right.
+
+    Raises:
+        DataError: a file that is missing or damaged.
+    """
+    contests, submissions = [], []
+    for path in sorted(directory.glob("contests/*/standings.json")):
+        contest = read_contest(path, path.with_name("ratingChanges.json"))
+        own = {index: tried[name] for index in contest.points if (name := f"{contest.id}{index}") in tried}
+        if own:
+            contests.append(contest)
+            submissions.append(own)
+    return summary(by_contests(contests, submissions), contests) if contests else None

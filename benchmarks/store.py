@@ -196,7 +196,7 @@ def read_grades(directory: Path) -> dict[Key, dict[str, Any]]:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a file, one at a time: a long evaluation's samples do not fit into memory."""
     try:
-        file = open(path, "rb")
+        file = open(path, "rb")  # noqa: SIM115 (closed below)
     except FileNotFoundError:
         return
     except OSError as error:

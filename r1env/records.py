@@ -143,7 +143,7 @@ class Jsonl:
         Raises:
             RunError: the disk is full; the part of the line that went in is taken back.
         """
-        line = json.dumps(plain(event), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        line = _as_json(event).encode("utf-8", "backslashreplace") + b"\n"
         size = os.fstat(self._file.fileno()).st_size
         try:
             written = 0
@@ -178,6 +178,13 @@ class Jsonl:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _as_json(event: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(event, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # something that is not plain yet, or no number
+        return json.dumps(plain(event), ensure_ascii=False)
 
 
 def _last_line(file: BinaryIO) -> bytes:

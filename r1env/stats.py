@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-RESAMPLES = 10_000
 EXACT_UP_TO = 20
 """Differences whose 2^n signs are all tried; of more, `FLIPS` are drawn."""
 FLIPS = 100_000
 _NORMAL = NormalDist()
-_CELLS = 2_000_000  # of an array of draws: bounds it to 16 MB
+_CELLS = 1 << 20  # about as many as an array may have: 8 MB
+_STEPS = 257  # below as many, between the least and the greatest, values are taken as they are
 _T_975 = (12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216)
 
 
@@ -33,51 +33,60 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_ci95(values: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None) -> Interval:
-    """Mean and 95% percentile-bootstrap interval (10,000 resamples of the values), for values of any range.
+def mean_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
+    """Mean and 95% percentile-bootstrap interval, for values of any range.
 
-    A plain percentile interval is too short for few values, and too long where the means of resamples are steps of a
-    stair. So its levels are those that make it as long as Student's t (Hesterberg 2015, arXiv 1411.5279, the expanded
-    percentile interval), and it ends within a step as far as the level lies within it. The interval never leaves the
+    What resampling without end comes to is calculated (`_resampled`), so that there is no seed. A plain percentile
+    interval is too short for few values, and where the means of resamples are the steps of a stair, it ends too late
+    or too early. So its levels are those that make it as long as Student's t (Hesterberg 2015, arXiv 1411.5279, the
+    expanded percentile interval), and it ends within a step as far as the level lies within it. It never leaves the
     range of the values. One value, one cluster, or equal values give an interval of width 0: the data then say nothing
-    about spread. For shares, which have a range that is known, `share_ci95` does better.
+    about spread. For shares, whose range is known, `share_ci95` does better.
 
     Args:
         values: [N] floats, one per problem, N ≥ 1.
-        seed: Seed of the resampling; equal inputs give equal intervals everywhere.
         clusters: [N] names; values of one name are resampled together.
 
     Raises:
         ValueError: no values, a value that is not finite, or another number of clusters than of values.
     """
     data = _checked(values)
+    sums, sizes = _by_cluster(data, clusters)
     if np.all(data == data[0]):
         return Interval(float(data[0]), float(data[0]), float(data[0]))
-    mean = float(data.mean())
-    sums, sizes = _by_cluster(data, clusters)
-    count = len(sums)
-    if count == 1:
+    mean, count = float(data.mean()), len(sums)
+    # Where clusters differ in size, by how much each moves the mean; else each one's own mean.
+    pulls = data if clusters is None else mean + (sums - sizes * mean) * (count / data.size)
+    if np.ptp(pulls) == 0:
         return Interval(mean, mean, mean)
-    scale = float(np.abs(data).max())
-    # Rounded, because sums of the same values in another order differ in their last digits.
-    steps, times = np.unique(np.round(_resampled(sums, sizes, seed) / scale, 12), return_counts=True)
-    levels = (np.cumsum(times) - times / 2) / RESAMPLES
-    tail = _NORMAL.cdf(-_t_975(count - 1) * math.sqrt(count / (count - 1)))
-    low, high = np.interp([tail, 1 - tail], levels, steps * scale)
+    means, chances = _resampled(pulls)
+    tail = _NORMAL.cdf(-t_975(count - 1) * math.sqrt(count / (count - 1)))
+    ends = np.interp([tail, 1 - tail], np.cumsum(chances) - chances / 2, means)
+    low, high = np.clip(ends, data.min(), data.max())
     return Interval(mean, float(low), float(high))
 
 
-def _resampled(sums: NDArray[np.float64], sizes: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Means of resamples of whole clusters: [RESAMPLES]."""
-    rng = np.random.default_rng(seed)
-    rows = max(1, _CELLS // sums.size)
-    equal = bool(np.all(sizes == sizes[0]))
-    means = []
-    for start in range(0, RESAMPLES, rows):
-        picks = rng.integers(sums.size, size=(min(rows, RESAMPLES - start), sums.size))
-        totals = sums[picks].sum(axis=1)
-        means.append(totals / (sums.size * sizes[0] if equal else sizes[picks].sum(axis=1)))
-    return np.concatenate(means)
+def _resampled(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The means that a resample can have, in order, and their chances.
+
+    The sum of n draws has the n-fold convolution of the values' own distribution: the n-th power of its Fourier
+    transform. Shares are a few steps apart; other values are split between the nearest places of a fine grid.
+    """
+    n, least, span = values.size, values.min(), np.ptp(values)
+    parts = (values - least) / span
+    levels = np.unique(parts)
+    tried = levels[:_STEPS, None] * np.arange(1, _STEPS)  # there are no more levels than places between them
+    even = (np.abs(tried - np.round(tried)).max(axis=0) < 1e-9) & (levels.size <= _STEPS)
+    steps = int(np.argmax(even)) + 1 if even.any() else max(64, min(4096, _CELLS // n))
+    places = parts * steps
+    below = np.minimum(np.floor(places + 1e-9), steps - 1)
+    above = np.clip(places - below, 0.0, 1.0)
+    index = below.astype(np.int64)
+    own = np.bincount(index, 1 - above, steps + 1) + np.bincount(index + 1, above, steps + 1)
+    size = 1 << (n * steps).bit_length()
+    chances = np.fft.irfft(np.fft.rfft(own / n, size) ** n, size)[: n * steps + 1]
+    possible = np.flatnonzero(chances > 1e-12)  # less is rounding
+    return least + span * possible / (n * steps), chances[possible]
 
 
 def share_ci95(
@@ -111,13 +120,11 @@ def share_ci95(
         return Interval(mean, 0.0, 1.0)
     spread, variance = mean * (1 - mean), _variance(sums, sizes)
     most = math.inf if samples is None else float(data.size * samples)
-    if spread == 0:
-        trials = float(
-            data.size**2 / np.square(sizes).sum()
-        )  # all alike: the fewest that the problems can stand for
+    if spread == 0:  # all or none: the fewest trials that the problems can stand for
+        trials = float(data.size**2 / np.square(sizes).sum())
     else:
         trials = min(most, spread / variance if variance else math.inf)
-    square = _t_975(len(sums) - 1) ** 2 / trials
+    square = t_975(len(sums) - 1) ** 2 / trials
     centre = (mean + square / 2) / (1 + square)
     half = math.sqrt(square * (spread + square / 4)) / (1 + square)
     # The ends hold the mean; rounding would leave it a hair outside.
@@ -136,7 +143,7 @@ def student_ci95(values: ArrayLike, *, clusters: Sequence[Hashable] | None = Non
     sums, sizes = _by_cluster(data, clusters)
     if len(sums) < 2:
         raise ValueError("one value says nothing about spread; give two or more")
-    mean, half = float(data.mean()), _t_975(len(sums) - 1) * math.sqrt(_variance(sums, sizes))
+    mean, half = float(data.mean()), t_975(len(sums) - 1) * math.sqrt(_variance(sums, sizes))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -144,7 +151,7 @@ def standard_error(values: ArrayLike, *, clusters: Sequence[Hashable] | None = N
     """Standard error of the mean over problems; NaN for one value or cluster, which say nothing about it.
 
     With clusters, the root of C/(C−1) · Σ over clusters of (Σ within (value − mean))² / N², as for a ratio of means
-    (Miller 2024, arXiv 2411.00640 § 2.2, with the correction for few clusters).
+    (Miller 2024, arXiv 2411.00640, with the correction for few clusters).
 
     Raises:
         ValueError: no values, a value that is not finite, or another number of clusters than of values.
@@ -162,9 +169,7 @@ def _variance(sums: NDArray[np.float64], sizes: NDArray[np.float64]) -> float:
     return float(np.square(residuals).sum() * len(sums) / (len(sums) - 1) / total**2)
 
 
-def paired_diff_ci95(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None
-) -> Interval:
+def paired_diff_ci95(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
     """Mean and 95% interval of the change from `a` to `b` (b − a) over the same problems (`mean_ci95`).
 
     Pairing takes the problems' differing difficulty out of the interval.
@@ -172,17 +177,16 @@ def paired_diff_ci95(
     Args:
         a: [N] values before, one per problem.
         b: [N] values after, of the same problems in the same order.
-        seed: Seed of the resampling.
         clusters: [N] names; differences of one name are resampled together.
 
     Raises:
         ValueError: lengths that differ, no values, or a value that is not finite.
     """
-    return mean_ci95(_differences(a, b), seed, clusters=clusters)
+    return mean_ci95(_differences(a, b), clusters=clusters)
 
 
 def paired_permutation_p(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, *, clusters: Sequence[Hashable] | None = None
+    a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> float:
     """Two-sided p-value of a difference between `a` and `b` over the same problems.
 
@@ -194,8 +198,8 @@ def paired_permutation_p(
     Args:
         a: [N] values of one, one per problem.
         b: [N] values of the other, of the same problems in the same order.
-        seed: Seed of the draws.
         clusters: [N] names; differences of one name change their sign together.
+        seed: Seed of the draws.
 
     Raises:
         ValueError: lengths that differ, no values, or a value that is not finite.
@@ -256,7 +260,27 @@ def minimum_detectable_difference(standard_error: float, problems: int, *, power
             f"a standard error of {standard_error} over {problems} problems at power {power} has no detectable "
             "difference; give at least 0, 2, and a power in 0.5 to 1"
         )
-    return (_t_975(problems - 1) + _NORMAL.inv_cdf(power)) * standard_error
+    return (t_975(problems - 1) + _NORMAL.inv_cdf(power)) * standard_error
+
+
+def t_975(freedom: int) -> float:
+    """Student's quantile at 0.975, to 1e-5: a table below 10 degrees of freedom, then Abramowitz and Stegun 26.7.5.
+
+    Raises:
+        ValueError: no degree of freedom.
+    """
+    if freedom < 1:
+        raise ValueError(f"Student's distribution has no {freedom} degrees of freedom; give at least 1")
+    if freedom <= len(_T_975):
+        return _T_975[freedom - 1]
+    z = _NORMAL.inv_cdf(0.975)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
@@ -287,21 +311,8 @@ def _by_cluster(
         raise ValueError(f"{data.size} values have {len(clusters)} clusters; name one for each value")
     index: dict[Hashable, int] = {}
     places = [index.setdefault(name, len(index)) for name in clusters]
-    return np.bincount(places, weights=data), np.bincount(places).astype(np.float64)
-
-
-def _t_975(freedom: int) -> float:
-    """Student's quantile at 0.975, to 1e-4: tables below 10 degrees of freedom, then Abramowitz and Stegun 26.7.5."""
-    if freedom <= len(_T_975):
-        return _T_975[freedom - 1]
-    z = _NORMAL.inv_cdf(0.975)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
+    sums, sizes = np.bincount(places, weights=data), np.bincount(places)
+    return sums.astype(np.float64), sizes.astype(np.float64)
 
 
 def pass_at_k(n: int | Sequence[int], c: int | Sequence[int], k: int) -> float:

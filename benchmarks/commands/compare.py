@@ -33,7 +33,7 @@ def add_parser(commands: Any, add: Callable[..., argparse.ArgumentParser]) -> No
         "--anyway", action="store_true", help="compare what is not comparable, and say what differs"
     )
     parser.add_argument(
-        "--seed", metavar="N", type=int, default=0, help="of resampling and permutations (default: 0)"
+        "--seed", metavar="N", type=int, default=0, help="of the permutations that are drawn (default: 0)"
     )
     parser.set_defaults(module="benchmarks.commands.compare")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,9 @@ def run(given: argparse.Namespace) -> Report:
         data_dir=given.data_dir,
         allow_changed=given.allow_changed_data,
     )
-    setup = engines.Setup(model=given.model, engine=engine, dtype=given.dtype, options=_options(given))
+    setup = engines.Setup(
+        model=given.model, engine=engine, dtype=given.dtype, options=engine_options(given.engine_option)
+    )
     judging = judge(given)
     benchmarks = tasks.find(wish.tasks)
     if judging is None and (
@@ -167,13 +170,18 @@ def judge(given: argparse.Namespace) -> Judging | None:
     return Judging(name=name, open=lambda: engines.open_engine(setup))
 
 
-def _options(given: argparse.Namespace) -> dict[str, Any]:
+def engine_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """What --engine-option says, by name.
+
+    Raises:
+        ConfigError: not KEY=VALUE.
+    """
     import json
 
     from r1env.errors import ConfigError
 
     found: dict[str, Any] = {}
-    for pair in given.engine_option:
+    for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.isidentifier():
             raise ConfigError(f"--engine-option {pair!r} is not KEY=VALUE; write for instance concurrency=16")

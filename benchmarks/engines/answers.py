@@ -111,11 +111,11 @@ def _count(holder: Any, name: str) -> int | None:
 def _logprobs(body: Body) -> Body:
     found = _choice(body).get("logprobs")
     names = ("tokens", "token_logprobs", "top_logprobs")
-    lists = [found.get(name) if isinstance(found, dict) else None for name in names]
-    lengths = {len(values) if isinstance(values, list) else None for values in lists}
+    held = found if isinstance(found, dict) else {}
+    lengths = {len(held[name]) if isinstance(held.get(name), list) else None for name in names}
     if None in lengths or len(lengths) != 1:
         raise ConfigError(
             "the server tells no log-probabilities of a prompt (echo with logprobs, as vLLM has it); "
             "tasks that need them run with --engine transformers or vllm"
         )
-    return found  # type: ignore[no-any-return]
+    return held

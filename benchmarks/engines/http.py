@@ -55,8 +55,19 @@ class Served:
     """Of one question, put through its chat template."""
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "concurrency": (int,),
+    "retries": (int,),
+    "extra": (dict,),
+    "per_minute": (int, float),
+    "timeout_s": (int, float),
+    "patience_s": (int, float),
+}
+"""What the options of a command have to be."""
+
+
 def open(setup: Setup) -> HttpEngine:
-    """An engine over the server that `setup.model` is the address of; `options` are `HttpEngine`'s arguments.
+    """An engine over the server that `setup.model` is the address of.
 
     Raises:
         ConfigError: a bad address or option; a dtype, which is the server's affair.
@@ -65,6 +76,9 @@ def open(setup: Setup) -> HttpEngine:
         raise ConfigError(
             f"--dtype {setup.dtype} is the server's affair: leave it out, and start the server with it"
         )
+    for name, value in setup.options.items():
+        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
+            raise ConfigError(f"--engine-option {name}={value}: it is to be {_KINDS[name][-1].__name__}")
     return HttpEngine(setup.model, **setup.options)
 
 
@@ -103,11 +117,15 @@ class HttpEngine:
         first_pause_s: float = 1.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        if concurrency < 1 or (per_minute is not None and per_minute <= 0) or timeout_s <= 0:
-            raise ConfigError(
-                f"concurrency = {concurrency}, per_minute = {per_minute}, timeout_s = {timeout_s}: "
-                "each must be positive"
-            )
+        numbers = {
+            "concurrency": concurrency, "per_minute": per_minute, "timeout_s": timeout_s, "patience_s": patience_s,
+            "first_pause_s": first_pause_s,
+        }  # fmt: skip
+        for name, value in numbers.items():
+            if value is not None and not 0 < value < float("inf"):
+                raise ConfigError(f"{name} = {value} must be a positive number")
+        if retries < 0:
+            raise ConfigError(f"retries = {retries} must not be negative")
         self.url, named = endpoint(url)
         self._named = model or named
         self._extra = dict(extra or {})
@@ -296,6 +314,7 @@ class HttpEngine:
         begun = time.monotonic()
         served = self._served()
         sampling = ask.sampling
+        opened: str | None
         if isinstance(ask.messages, str):
             path, opened = "completions", texts.opening(ask.messages)
             prompt: dict[str, Any] = {"prompt": ask.messages}

@@ -160,24 +160,47 @@ class LocalEngine:
         Raises:
             SampleError: a pair does not fit the model's context.
         """
-        encoded = [self._pair(*pair) for pair in pairs]
-        results: list[tuple[float, bool]] = [(0.0, True)] * len(pairs)
-        order = sorted(range(len(pairs)), key=lambda i: len(encoded[i][0]))
+        return self._scores([self._pair(*pair) for pair in pairs])
+
+    @torch.inference_mode()
+    def rolling(self, documents: Sequence[str]) -> list[float]:
+        """Summed log-probability of whole texts of any length, nats.
+
+        A text that is longer than the context is read in windows that share one token, the last of them full: the way
+        lm-eval's own models read it.
+        """
+        windows, owners = [], []
+        for owner, text in enumerate(documents):
+            ids = [self._start(), *self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+            for begin in range(1, len(ids), self.context):
+                end = min(begin + self.context, len(ids))
+                first = max(0, end - self.context - 1)
+                windows.append((ids[first:end], begin - first))
+                owners.append(owner)
+        totals = [0.0] * len(documents)
+        for owner, (total, _) in zip(owners, self._scores(windows), strict=True):
+            totals[owner] += total
+        return totals
+
+    def _scores(self, encoded: Sequence[tuple[list[int], int]]) -> list[tuple[float, bool]]:
+        """Summed log-probability of token ids from a place on, and whether each of them is the likeliest."""
+        results: list[tuple[float, bool]] = [(0.0, True)] * len(encoded)
+        order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]))
         per_row = 4 * self.policy.lm_head_weight.shape[0]
         while order:
-            width = len(encoded[order[-1]][0])
+            width = max(1, len(encoded[order[-1]][0]) - 1)  # nothing is asked of what comes after the last token
             rows = max(1, _LOGITS_BYTES // (per_row * width))
             batch, order = order[-rows:], order[:-rows]
             ids = torch.zeros(len(batch), width, dtype=torch.int64)
             mask = torch.zeros_like(ids)
             for row, i in enumerate(batch):
-                tokens = torch.tensor(encoded[i][0])
+                tokens = torch.tensor(encoded[i][0][:width])
                 ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
             logits = self.policy(ids.to(self.policy.device), mask.to(self.policy.device)).logits
             for row, i in enumerate(batch):
                 tokens, first = encoded[i]
                 said = logits[row, first - 1 : len(tokens) - 1].float().cpu()
-                wanted = ids[row, first : len(tokens)]
+                wanted = torch.tensor(tokens[first:], dtype=torch.int64)
                 picked = said.log_softmax(-1).gather(-1, wanted[:, None])
                 results[i] = float(picked.double().sum()), bool((said.argmax(-1) == wanted).all())
         return results
@@ -188,14 +211,18 @@ class LocalEngine:
         before = list(self.tokenizer(context)["input_ids"])
         ids = list(self.tokenizer(context + continuation)["input_ids"])
         if not before:  # no begin-of-sequence token of its own
-            start = self.tokenizer.bos_token_id
-            before = [self.tokenizer.eos_token_id if start is None else start]
+            before = [self._start()]
             ids = before + ids
         if len(ids) > self.context:
             raise SampleError(
                 f"context and continuation have {len(ids)} tokens, and the model's context is {self.context}"
             )
         return ids, min(len(before), len(ids))
+
+    def _start(self) -> int:
+        """The token that the first one follows."""
+        start = self.tokenizer.bos_token_id
+        return int(self.tokenizer.eos_token_id if start is None else start)
 
     def close(self) -> None:
         """Nothing is held that the garbage collector does not free."""

@@ -25,7 +25,7 @@ _CACHE_SHARE = 0.25
 
 _QUIET = {
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # stdout belongs to the command's own document
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
 }
 
@@ -36,6 +36,7 @@ def open(setup: Setup) -> VllmEngine:
     Raises:
         MissingDependency: vLLM is not installed here, or does not import.
         CheckpointError: it cannot load the model.
+        ConfigError: an option that it does not know.
     """
     return VllmEngine(setup.model, dtype=setup.dtype, **setup.options)
 
@@ -53,6 +54,7 @@ class VllmEngine:
     Raises:
         MissingDependency: vLLM is not installed here, or does not import.
         CheckpointError: it cannot load the model.
+        ConfigError: an option that it does not know.
     """
 
     name = "vllm"
@@ -88,6 +90,8 @@ class VllmEngine:
                 **arguments,
             }
             self._engine = _load(str(model), given)
+        except TypeError as error:
+            raise ConfigError(f"vLLM does not take these options: {error}") from error
         except (OSError, ValueError, RuntimeError) as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CheckpointError(f"vLLM cannot load {model}: {told}") from error
@@ -266,8 +270,7 @@ class VllmEngine:
         self.failed.append((ask, SampleError(told)))
 
     def _opening(self, prompt: Sequence[int]) -> str:
-        end = self._tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)
-        return texts.opening(end)
+        return texts.opening(str(self._tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)))
 
 
 def _platform() -> Any:

@@ -8,6 +8,7 @@ docs/statistics.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -38,33 +39,36 @@ def shares(
 
 def by_score(times: int, seed: int) -> Table:
     """Of `share_ci95`, for single problems."""
-    rows: list[tuple[object, ...]] = []
-    for n in (30, 200, 1000):
-        for kind, spread in KINDS.items():
-            for k in (1, 4, 16, 64):
-                held = [
-                    _coverage(
-                        lambda values, k=k: stats.share_ci95(values, samples=k),
-                        _drawn(times, seed, p=p, spread=spread, n=n, k=k),
-                        p,
-                    )
-                    for p in SHARES
-                ]
-                rows.append((n, kind, k, *(f"{share:.3f}" for share in held)))
+    sizes, samples = (30, 200, 1000), (1, 4, 16, 64)
+    rows = _grid(lambda v, k: stats.share_ci95(v, samples=k), sizes, samples, SHARES, times, seed)
     return "share_ci95", ("problems", "they are", "samples each", *map(str, SHARES)), rows
 
 
 def by_bootstrap(times: int, seed: int) -> Table:
-    """Of `mean_ci95`, for single problems: fewer cases, since each interval takes 10,000 resamples."""
-    chances = (0.2, 0.5, 0.8)
+    """Of `mean_ci95`, for single problems."""
+    shares = (0.2, 0.5, 0.8)
+    rows = _grid(lambda v, k: stats.mean_ci95(v), (30, 200), (1, 16), shares, times, seed)
+    return "mean_ci95", ("problems", "they are", "samples each", *map(str, shares)), rows
+
+
+def _grid(
+    interval: Callable[..., stats.Interval],
+    sizes: Sequence[int],
+    samples: Sequence[int],
+    means: Sequence[float],
+    times: int,
+    seed: int,
+) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
-    for n in (30, 200):
-        for k in (1, 16):
-            held = [
-                _coverage(stats.mean_ci95, _drawn(times, seed, p=p, spread=2.0, n=n, k=k), p) for p in chances
-            ]
-            rows.append((n, "spread", k, *(f"{share:.3f}" for share in held)))
-    return "mean_ci95", ("problems", "they are", "samples each", *map(str, chances)), rows
+    for n in sizes:
+        for kind, spread in KINDS.items():
+            for k in samples:
+                held = []
+                for p in means:
+                    drawn = _drawn(times, seed, p=p, spread=spread, n=n, k=k)
+                    held.append(_coverage(functools.partial(interval, k=k), drawn, p))
+                rows.append((n, kind, k, *(f"{share:.3f}" for share in held)))
+    return rows
 
 
 def by_cluster(times: int, seed: int) -> Table:
@@ -75,13 +79,11 @@ def by_cluster(times: int, seed: int) -> Table:
         for told in (True, False):
             held = []
             for p in (0.2, 0.5, 0.8):
-                rng = np.random.default_rng(seed)
+                rng = np.random.default_rng([seed, clusters, round(1000 * p)])
                 chances = np.repeat(rng.beta(2 * p, 2 * (1 - p), (times, clusters)), 4, axis=1)
                 values = rng.binomial(4, chances) / 4
-                given = names if told else None
-                held.append(
-                    _coverage(lambda v, given=given: stats.share_ci95(v, samples=4, clusters=given), values, p)
-                )
+                interval = functools.partial(stats.share_ci95, samples=4, clusters=names if told else None)
+                held.append(_coverage(interval, values, p))
             rows.append((clusters, "yes" if told else "no", *(f"{share:.3f}" for share in held)))
     return "share_ci95, four problems a cluster", ("clusters", "named", "0.2", "0.5", "0.8"), rows
 
@@ -93,7 +95,7 @@ def of_ratings(times: int, seed: int) -> Table:
     for k in (1, 16):
         for luck in (0.0, 300.0):
             for strength in (800.0, 1600.0, 2400.0, 3200.0):
-                rng = np.random.default_rng(seed)
+                rng = np.random.default_rng([seed, k, round(luck), round(strength)])
                 found = []
                 for _ in range(times):
                     met = problems + luck * rng.standard_normal(problems.size)
@@ -123,7 +125,7 @@ _OF_RATINGS = 10
 def _drawn(
     times: int, seed: int, *, p: float, spread: float | None, n: int, k: int
 ) -> Iterator[NDArray[np.float64]]:
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, n, k, round(1000 * p), round(10 * (spread or 0))])
     for start in range(0, times, _CHUNK):
         yield from shares(rng, p=p, spread=spread, n=n, k=k, times=min(_CHUNK, times - start))
 

@@ -1,9 +1,10 @@
-"""The harness of r1-bench beside lm-eval's, with a model that answers at once: GSM8K, several samples a problem.
+"""The harness of r1-bench beside lm-eval's, with a model that answers at once: all problems of GSM8K, train and test.
 
 Both sides read the same file, ask the same instant model for the same responses (the dataset's own working, every second
 one with a wrong answer), and end with their figures. Ours is the whole of `r1-bench eval`: every sample and grade on disk,
-killable graders, reports. lm-eval's is `simple_evaluate` with the filters of its own task `gsm8k_cot_self_consistency`,
-its samples kept in memory. Imports are not counted, the start of our grading processes is.
+killable graders, reports. lm-eval's is `simple_evaluate` on a task in the manner of its own `gsm8k`, without examples: the
+last number is the answer, and of several samples the first is scored. Imports are not counted, the start of our grading
+processes is.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from r1env.errors import DataError
 if TYPE_CHECKING:
     from benchmarks.perf.__main__ import Options
 
-SAMPLES = 16
-"""A problem."""
+SAMPLES = 2
+"""A problem: a right one and a wrong one."""
 
 
 def measure(options: Options) -> list[Row]:
@@ -36,14 +37,16 @@ def measure(options: Options) -> list[Row]:
         MissingDependency: psutil or lm-eval is not installed.
     """
     require("psutil", "lm_eval")
-    data = Path(os.environ.get("R1_DATA_DIR", "")) / "gsm8k" / "test.jsonl"
-    if not os.environ.get("R1_DATA_DIR") or not data.is_file():
+    files = [
+        Path(os.environ.get("R1_DATA_DIR", "")) / "gsm8k" / f"{split}.jsonl" for split in ("test", "train")
+    ]
+    if not os.environ.get("R1_DATA_DIR") or not all(file.is_file() for file in files):
         raise DataError(
-            f"GSM8K is not there ({data}); set R1_DATA_DIR to the directory that holds gsm8k/test.jsonl"
+            f"GSM8K is not there ({files[0]}); set R1_DATA_DIR to the directory that holds gsm8k/test.jsonl and train.jsonl"
         )
     with tempfile.TemporaryDirectory(prefix="r1-perf-") as directory:
         here = Path(directory)
-        lines = data.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines(keepends=True)]
         lines = lines[:8] if options.tiny else lines
         (here / "gsm8k.jsonl").write_text("".join(lines), encoding="utf-8")
         return [_row(here, len(lines), options.repeats)]

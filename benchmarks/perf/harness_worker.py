@@ -18,24 +18,18 @@ dataset_path: json
 dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
 output_type: generate_until
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer.split('####')[-1].strip().replace(',', '')}}}}"
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_target: "{{{{answer.split('####')[-1].strip()}}}}"
 num_fewshot: 0
 repeats: {samples}
 generation_kwargs: {{until: [], do_sample: true, temperature: 0.6, max_gen_toks: 32768}}
 filter_list:
-  - name: score-first
+  - name: last-number
     filter:
-      - {{function: regex, regex_pattern: "The answer is .boxed.(-?[0-9.,]*[0-9])"}}
-      - {{function: take_first}}
-  - name: majority
-    filter:
-      - {{function: take_first_k, k: {samples}}}
-      - {{function: regex, regex_pattern: "The answer is .boxed.(-?[0-9.,]*[0-9])"}}
-      - {{function: majority_vote}}
+      - {{function: regex, regex_pattern: "(-?[0-9][0-9,]*)", group_select: -1}}
       - {{function: take_first}}
 metric_list:
-  - {{metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true, regexes_to_ignore: [","]}}
+  - {{metric: exact_match, aggregation: mean, higher_is_better: true, regexes_to_ignore: [","]}}
 metadata: {{version: 1.0}}
 """
 
@@ -110,7 +104,7 @@ def _lm_eval(responses: Mapping[str, list[str]], here: Path, out: Path) -> tuple
             said: dict[str, int] = {}
             found = []
             for request in requests:
-                question = request.args[0].strip()
+                question = request.args[0].removeprefix("Question: ").removesuffix("\nAnswer:").strip()
                 sample = said[question] = said.get(question, -1) + 1
                 found.append(responses[question][sample % 2])
             return found
@@ -128,7 +122,7 @@ def _lm_eval(responses: Mapping[str, list[str]], here: Path, out: Path) -> tuple
     found = lm_eval.simple_evaluate(
         model=InstantLM(), tasks=["gsm8k_instant"], task_manager=manager, verbosity="ERROR"
     )
-    return time.perf_counter() - started, found["results"]["gsm8k_instant"]["exact_match,score-first"]
+    return time.perf_counter() - started, found["results"]["gsm8k_instant"]["exact_match,last-number"]
 
 
 if __name__ == "__main__":

@@ -185,6 +185,6 @@ def of_env(id: str) -> Benchmark:
 
 def _name(task: Task, place: int) -> str:
     for fact in _NAMES:
-        if fact in task.meta:
-            return str(task.meta[fact])
+        if (name := str(task.meta.get(fact, ""))) != "":
+            return name
     return str(place + 1)

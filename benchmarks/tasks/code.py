@@ -31,13 +31,11 @@ def _mbpp_test(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _codeforces(files: Sequence[Path], directory: Path) -> Path:
     """Problems that a comparison of texts can judge, called by contest and letter as `1971A`."""
-    rows = [dict(row) for path in files for row in read(path) if path.name != "metadata_cf.json"]
-    names = [path for path in files if path.name == "metadata_cf.json"]
-    if names:
-        for row, name in zip(rows, json.loads(names[0].read_text(encoding="utf-8")), strict=True):
-            row["id"] = name
-    else:
-        rows = [_of_open_r1(row) if "official_tests" in row else row for row in rows if _comparable(row)]
+    problems, *names = files
+    rows = [_of_open_r1(row) if "official_tests" in row else row for row in read(problems) if _comparable(row)]
+    if names:  # the names of agentica's problems are in a list of their own
+        called = json.loads(names[0].read_text(encoding="utf-8"))
+        rows = [{**row, "id": name} for row, name in zip(rows, called, strict=True)]
     return write_lines(directory, [json.dumps(row, ensure_ascii=False) for row in rows])
 
 

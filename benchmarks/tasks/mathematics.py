@@ -101,7 +101,7 @@ BENCHMARKS = (
     Benchmark(
         name="gsm8k",
         title="GSM8K",
-        env=_ENV,
+        env=dataset("r1env/Math-v0", extraction="summary", language=None),
         source=Source(
             hub="openai/gsm8k",
             revision="740312add88f781978c0658806c59bc2815b9866",
@@ -113,7 +113,6 @@ BENCHMARKS = (
         ),
         k=1,
         instruction=BOXED,
-        language="en",
         notes="not among R1's benchmarks; one sample a problem unless told",
     ),
     Benchmark(

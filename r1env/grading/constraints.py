@@ -58,7 +58,7 @@ def check_loosely(id: str, arguments: Mapping[str, Any], text: str) -> bool:
     make a text wrong that follows the instruction otherwise.
     """
     lines = text.split("\n")
-    variants = ("\n".join(part).strip() for part in (lines, lines[1:], lines[:-1], lines[1:-1]))
+    variants = ("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))
     forms = dict.fromkeys(form for variant in (text, *variants) for form in (variant, variant.replace("*", "")))
     return any(check(id, arguments, form) for form in forms if form.strip())
 

@@ -16,6 +16,9 @@ from collections.abc import Sequence
 MAX_SPANS = 64
 """An answer of more spans is none: the longest of the dataset has a quarter of that."""
 
+MAX_CHARS = 10_000
+"""Likewise of one with more characters in all."""
+
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _BETWEEN_SPANS = re.compile(r"\s*(?:[,;\n]\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
@@ -55,13 +58,19 @@ def _is_number(token: str) -> bool:
 
 def exact_match(gold: Sequence[str], answer: Sequence[str]) -> bool:
     """Whether two lists of spans are the same, in any order."""
+    if _is_too_long(answer):
+        return False
     ours, theirs = [normalize(span) for span in gold], [normalize(span) for span in answer]
     return len(ours) == len(theirs) and set(ours) == set(theirs)
 
 
+def _is_too_long(answer: Sequence[str]) -> bool:
+    return len(answer) > MAX_SPANS or sum(map(len, answer)) > MAX_CHARS
+
+
 def f1(gold: Sequence[str], answer: Sequence[str]) -> float:
     """Token F1 of two lists of spans, paired off as well as can be; 0 to 1, to two decimals of a percent."""
-    if not gold or not answer or len(answer) > MAX_SPANS:
+    if not gold or not answer or _is_too_long(answer):
         return 0.0
     golds, answers = ([frozenset(normalize(span).split()) for span in spans] for spans in (gold, answer))
     scores = [[_pair_f1(wanted, given) for given in answers] for wanted in golds]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 
 import pytest
 from openai_server import QUICK, Asked, Reply, Script, Server, ask, chat, complaint, draw, said
 
-from benchmarks import engines
+from benchmarks import cli, engines
 from benchmarks.engines import wire
 from benchmarks.engines.http import HttpEngine
 from benchmarks.types import SampleError
@@ -139,9 +140,15 @@ def test_secrets_do_not_belong_into_an_address(url):
     assert "secret" not in str(error.value)
 
 
-@pytest.mark.parametrize("bad", [{"concurrency": 0}, {"per_minute": 0}, {"timeout_s": 0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"concurrency": 0}, {"per_minute": 0}, {"timeout_s": -1}, {"patience_s": float("nan")}, {"retries": -1},
+        {"timeout_s": float("inf")},
+    ],
+)  # fmt: skip
 def test_numbers_out_of_range(bad):
-    with pytest.raises(ConfigError, match="must be positive"):
+    with pytest.raises(ConfigError, match=r"must (be a positive number|not be negative)"):
         HttpEngine("http://localhost:1", **bad)
 
 
@@ -394,3 +401,47 @@ def test_it_is_opened_by_name():
         engine.close()
     with pytest.raises(ConfigError, match="--dtype float32 is the server's affair"):
         engines.open_engine(engines.Setup(model="http://localhost:1", engine="http", dtype="float32"))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"concurency": 4}, "concurency: http has none such; did you mean 'concurrency'"),
+        ({"key": "secret"}, "key: http has none such"),
+        ({"concurrency": "many"}, "concurrency=many: it is to be int"),
+        ({"concurrency": True}, "it is to be int"),
+        ({"timeout_s": "1h"}, "timeout_s=1h: it is to be float"),
+        ({"extra": 3}, "it is to be dict"),
+    ],
+)
+def test_options_that_do_not_fit(options, told):
+    with pytest.raises(ConfigError, match=told):
+        engines.open_engine(engines.Setup(model="http://localhost:1", engine="http", options=options))
+
+
+def test_an_evaluation_that_runs_out_of_money_goes_on_where_it_stopped(tmp_path, capsys):
+    has_paid = threading.Event()
+
+    def script(asked: Asked, before: int) -> Reply:
+        if before >= 5 and not has_paid.is_set():
+            return complaint(402, "Insufficient Balance")
+        return chat("So \\boxed{4}.", reasoning_content="2 and 2")
+
+    with Server(script) as server:
+        command = [
+            "eval", "--model", server.url, "--tasks", "quick-math", "--limit", "6", "--samples", "2", "--workers", "1",
+            "--engine-option", "concurrency=1", "--out", str(tmp_path), "--json",
+        ]  # fmt: skip
+        assert cli.main(command) == 2
+        told = capsys.readouterr()
+        assert (
+            told.out == "" and "402: Insufficient Balance; top up" in told.err and "Traceback" not in told.err
+        )
+        has_paid.set()
+        assert cli.main(command) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert len(server.chats) == 13, "twelve samples, and the one that was refused"
+    assert document["resumed"] == 5 and document["tasks"]["quick-math"]["n"] == 6
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert {sample["text"] for sample in samples} == {"<think>2 and 2</think>So \\boxed{4}."}
+    assert len({sample["seed"] for sample in samples}) == 12 and len(samples) == 12

@@ -136,7 +136,7 @@ def test_a_date_that_the_server_names_is_kept():
 
 def test_everybody_is_quiet_while_the_server_wants_it():
     def script(asked: Asked, before: int) -> Reply:
-        return complaint(429, retry_after="0.4") if before == 0 else chat()
+        return complaint(429, retry_after="0.4") if before == 0 else Reply(body=chat().body, delay_s=0.1)
 
     asks = [ask(n) for n in range(10)]
     with Server(script) as server:

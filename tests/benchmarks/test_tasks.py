@@ -59,6 +59,7 @@ def test_real_data_loads_and_its_oracle_is_right(name, data_dir, request):
     assert found.source in benchmark.source.files and len(found.sha256) == 64
     problems = benchmark.problems(found.path)
     assert len({problem.task.id for problem in problems}) == len(problems)
+    assert all(problem.name for problem in problems)
     if COUNTS[name] is not None:
         assert len(problems) == COUNTS[name]
     else:
@@ -93,10 +94,8 @@ def test_real_outputs_are_judged_as_published(data_dir):
     (benchmark,) = tasks.find(["gsm8k"])
     path = data.fetch(benchmark, data_dir).path
     env = benchmark.spec(path).make()
-    rows = [
-        json.loads(line)
-        for line in (data_dir / "grader_cases/math_equiv_gsm8k_modelout_dev.jsonl").open(encoding="utf-8")
-    ]
+    cases = (data_dir / "grader_cases/math_equiv_gsm8k_modelout_dev.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in cases.splitlines()]
     agreed = 0
     for row in rows:
         task = env.ask("?", row["gold"])

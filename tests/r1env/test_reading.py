@@ -17,7 +17,7 @@ from r1env.grading import reading
     [
         ("The Quick, brown Fox!", "quick brown fox"),
         ("a 1,000-yard run", "1000.0 yard run"),
-        ("$24.50", "24.5"),
+        ("$24.50", "2450.0"),  # as published: no number with its sign, so it loses its point too
         ("-3", "3.0"),  # a hyphen parts tokens, also this one
         ("twenty-one", "twenty one"),
         ("1e3", "1000.0"),
