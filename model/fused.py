@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 OP = "v3_train"
 MAX_PARAMETERS = 50_000_000
 """Larger policies are bound by their products, which torch does well."""
+SAMPLED_WITH = (
+    "v3_decode/step.cpp", "selective_logprob/cpu.cpp", "top_p_sample/cpu.cpp", "moe_experts/many.cpp",
+    "moe_experts/cpu.cpp", "skinny_linear/cpu.cpp",
+)  # fmt: skip
+"""Sources below kernels/ that are needed once such a policy is sampled from: prompts are read without the fused trunk."""
 
 
 def fits(trunk: Trunk) -> bool:
@@ -42,8 +47,7 @@ def fits(trunk: Trunk) -> bool:
 def _load() -> None:
     """Compiles the trunk, and beside it what a policy that trains by it will sample with."""
     folder = Path(build.__file__).parent
-    ops = ("selective_logprob", "top_p_sample", "moe_experts")
-    build.ahead(folder / "v3_decode" / "step.cpp", *(folder / op / "cpu.cpp" for op in ops))
+    build.ahead(*(folder / source for source in SAMPLED_WITH))
     v3_train.load()
 
 

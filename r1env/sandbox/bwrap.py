@@ -1,4 +1,4 @@
-"""The backend `bwrap`: namespaces made by bubblewrap, in which the zygote makes further ones for every job.
+"""The backend `bwrap`: namespaces made by bubblewrap, in which the zygote is the first process.
 
 The zygote sees the system's programs and libraries, read-only, four harmless devices, and nothing else: no home, no
 project, no /proc, no network. Started by root, all this belongs to an unprivileged user outside.
@@ -21,7 +21,7 @@ _INSIDE = "/sandbox"
 _WORK = "/tmp"
 _UID = "1000"
 _CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP")
-"""Of the zygote in its own user namespace, for mounts and namespaces of jobs; programs have none."""
+"""Of the zygote in its own user namespace, to mount work directories and to give up all others; programs have none."""
 
 
 def why_not() -> str | None:
@@ -64,7 +64,7 @@ def command(files: str, inner: Sequence[str], *, descend: bool = True) -> tuple[
 
 
 def _view(files: str, shown: Mapping[str, str]) -> list[str]:
-    arguments = ["--unshare-all", "--die-with-parent", "--new-session", "--uid", _UID, "--gid", _UID]
+    arguments = ["--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--uid", _UID, "--gid", _UID]
     arguments += ["--hostname", "sandbox", "--unsetenv", "LD_LIBRARY_PATH"]
     for capability in _CAPABILITIES:
         arguments += ["--cap-add", capability]

@@ -8,16 +8,21 @@ import importlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 from r1env.errors import ConfigError, SandboxError, nearest
 from r1env.sandbox.job import Job, Result
-from r1env.sandbox.zygote import Zygote
+from r1env.sandbox.zygote import Zygote, run_pair
 
 BACKENDS = ("bwrap", "landlock", "docker", "subprocess")
 _BY_ITSELF = ("bwrap", "landlock", "docker")
 """What `auto` tries, in this order."""
+
+
+_Worker: TypeAlias = "list[Zygote | None]"
+"""The zygote of its programs, and that of the tests which talk to them; each is started when first needed."""
 
 
 class Backend(Protocol):
@@ -35,7 +40,7 @@ class Sandbox:
 
     Args:
         backend: A name of `BACKENDS`.
-        workers: Zygotes, each of which runs one job, or one pair, at a time.
+        workers: Jobs, or pairs of jobs, at a time. Each worker is one zygote, and a second one once it has run a pair.
 
     Raises:
         SandboxError: it could not start.
@@ -46,13 +51,15 @@ class Sandbox:
             raise ConfigError(f"a sandbox with workers={workers} cannot run anything; give at least 1")
         self.backend, self.workers = backend, workers
         self._start = _module(backend).start
-        self._free: queue.SimpleQueue[Zygote | None] = queue.SimpleQueue()
+        # Bubblewrap ends with the thread that has started it, and whoever calls `run` may be gone sooner.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="r1-sandbox")
+        self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: set[Zygote] = set()
         self._lock = threading.Lock()
         self._closed = False
         for _ in range(workers - 1):
-            self._free.put(None)  # started when first needed
-        self._free.put(self._started())
+            self._free.put([None, None])  # started when first needed
+        self._free.put([self._started(), None])
 
     def run(self, job: Job) -> Result:
         """Runs a job; waits for a free worker first. Nothing that a program does makes this raise.
@@ -60,43 +67,45 @@ class Sandbox:
         Raises:
             SandboxError: the sandbox was closed, or a dead worker's successor could not start.
         """
-        with self._worker() as zygote:
-            return zygote.run([job])[0]
+        with self._worker(1) as (zygote,):
+            return zygote.run(job)
 
     def run_pair(self, harness: Job, candidate: Job) -> tuple[Result, Result]:
         """Runs tests (`harness`) and what they test (`serve`), each in a place of its own, connected by a channel."""
-        with self._worker() as zygote:
-            first, second = zygote.run([harness, candidate])
-            return first, second
+        with self._worker(2) as (first, second):
+            return run_pair(second, harness, first, candidate)
 
     @contextlib.contextmanager
-    def _worker(self) -> Iterator[Zygote]:
-        zygote = self._free.get()
+    def _worker(self, zygotes: int) -> Iterator[list[Zygote]]:
+        worker = self._free.get()
         try:
-            if zygote is None or not zygote.alive:
-                if zygote is not None:
-                    self._discard(zygote)
-                zygote = None
-                zygote = self._started()
-            yield zygote
+            self._discard_dead(worker)
+            yield [self._zygote(worker, place) for place in range(zygotes)]
         finally:
+            self._discard_dead(worker)
+            self._free.put(worker)
+
+    def _zygote(self, worker: _Worker, place: int) -> Zygote:
+        found = worker[place]
+        if found is None:
+            found = worker[place] = self._started()
+        return found
+
+    def _discard_dead(self, worker: _Worker) -> None:
+        for place, zygote in enumerate(worker):
             if zygote is not None and not zygote.alive:
-                self._discard(zygote)
-                zygote = None
-            self._free.put(zygote)
+                worker[place] = None
+                with self._lock:
+                    self._all.discard(zygote)
+                zygote.close()
 
     def _started(self) -> Zygote:
         if self._closed:
             raise SandboxError("this sandbox was closed; open another one")
-        zygote = self._start()
+        zygote = self._starter.submit(self._start).result()
         with self._lock:
             self._all.add(zygote)
         return zygote
-
-    def _discard(self, zygote: Zygote) -> None:
-        with self._lock:
-            self._all.discard(zygote)
-        zygote.close()
 
     @property
     def pids(self) -> list[int]:
@@ -111,6 +120,7 @@ class Sandbox:
             zygotes, self._all = self._all, set()
         for zygote in zygotes:
             zygote.close()
+        self._starter.shutdown(wait=False)
 
     def __enter__(self) -> Sandbox:
         return self

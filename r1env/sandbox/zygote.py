@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any, Protocol
 
 from r1env.errors import SandboxError
@@ -24,9 +24,11 @@ from r1env.sandbox.job import Job, Result, Status
 
 START_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
-"""Beyond a job's own time, until its keeper is taken for dead."""
+"""Beyond a job's own time, until its zygote is taken for dead."""
 _OUT_OF_MEMORY = 120  # inside/runner.py
 _NEARLY_ALL = 0.9
+_BINARIES = 32
+"""Executables that a zygote holds at a time."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -79,45 +81,45 @@ class Zygote:
         """The process that the backend has started."""
         return self._process.pid
 
-    def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """Runs one job, or two that are connected by a channel, at the same time.
+    def run(self, job: Job) -> Result:
+        """Runs a job. Never raises on what a program does: a zygote that is gone gives a result `sandbox_error`."""
+        return _run([_Run(self, job)])[0]
 
-        Never raises on what a program does: a zygote that is gone gives results `sandbox_error`.
-        """
-        with contextlib.ExitStack() as stack:
-            channel = stack.enter_context(contextlib.ExitStack())
-            channels: list[tuple[int, ...]] = [()] * len(jobs)
-            if len(jobs) == 2:
-                (a_in, b_out), (b_in, a_out) = os.pipe(), os.pipe()
-                channels = [(a_in, a_out), (b_in, b_out)]
-                channel.callback(_close, (a_in, a_out, b_in, b_out))
-            runs = [_Run(job, ends, self._binaries) for job, ends in zip(jobs, channels, strict=True)]
-            for run in runs:
-                stack.callback(run.close)
-            try:
-                for run in runs:
-                    socket.send_fds(self._connection, [run.header], run.descriptors)
-            except OSError as error:
-                self._sound = False
-                return [Result(status="sandbox_error", detail=f"the sandbox is gone: {error}") for _ in runs]
-            for run in runs:
-                run.given()
-            channel.close()  # its ends are the processes' alone, so that each hears when the other ends
-            return self._wait(runs)
+    def begin(self, header: bytes, descriptors: Sequence[int]) -> None:
+        """Gives it a job, and no other one before `heard`."""
+        try:
+            socket.send_fds(self._connection, [header], descriptors)
+        except OSError:
+            self._sound = False  # nothing will be heard of the job
 
-    def _wait(self, runs: list[_Run]) -> list[Result]:
-        deadline = time.monotonic() + max(run.job.limits.wall_s for run in runs) + _GRACE_S
-        poll = select.poll()
-        waiting = {run.status: run for run in runs}
-        for descriptor in waiting:
-            poll.register(descriptor, select.POLLIN)
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poll.poll(1000 * left):
-                waiting.pop(descriptor).hear()
-                poll.unregister(descriptor)
-        results = [run.result() for run in runs]
-        self._sound = all(result.status != "sandbox_error" for result in results)
-        return results
+    def fileno(self) -> int:
+        """Readable when the job has ended, or the zygote has."""
+        return self._connection.fileno()
+
+    def heard(self) -> dict[str, Any] | None:
+        """How the job went; None if the zygote has ended."""
+        report = None
+        if self._sound:
+            with contextlib.suppress(OSError, ValueError):
+                report = json.loads(self._connection.recv(1 << 14) or b"null")
+        self._sound = report is not None and not report["failure"]
+        return report
+
+    def give_up(self) -> None:
+        """Nobody waits for the job any longer."""
+        self._sound = False
+
+    def binary(self, content: bytes) -> int:
+        """The descriptor of an executable: it may be run again, so no run can change it. Nor is a file run that somebody
+        has open for writing."""
+        if content not in self._binaries:
+            if len(self._binaries) >= _BINARIES:
+                _close([self._binaries.pop(next(iter(self._binaries)))])
+            writable = _memory("program", content, os.MFD_ALLOW_SEALING)
+            fcntl.fcntl(writable, fcntl.F_ADD_SEALS, _SEALS)
+            self._binaries[content] = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
+            os.close(writable)
+        return self._binaries[content]
 
     @property
     def alive(self) -> bool:
@@ -143,52 +145,60 @@ class Zygote:
             return errors.read(2000).decode(errors="replace").strip()
 
 
+def run_pair(a: Zygote, job_a: Job, b: Zygote, job_b: Job) -> tuple[Result, Result]:
+    """Runs two jobs that are connected by a channel, at the same time, each in a zygote of its own."""
+    (a_in, b_out), (b_in, a_out) = os.pipe(), os.pipe()
+    with contextlib.ExitStack() as channel:
+        channel.callback(_close, (a_in, a_out, b_in, b_out))
+        first, second = _run(
+            [_Run(a, job_a, (a_in, a_out)), _Run(b, job_b, (b_in, b_out))], channel.close
+        )  # its ends are the processes' alone, so that each hears when the other ends
+        return first, second
+
+
+def _run(runs: Sequence[_Run], when_given: Callable[[], object] = lambda: None) -> list[Result]:
+    with contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.callback(run.close)
+            run.begin()
+        when_given()
+        deadline = time.monotonic() + max(run.job.limits.wall_s for run in runs) + _GRACE_S
+        poll = select.poll()
+        waiting = {run.zygote.fileno(): run for run in runs}
+        for descriptor in waiting:
+            poll.register(descriptor, select.POLLIN)
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(1000 * left):
+                waiting.pop(descriptor).hear()
+                poll.unregister(descriptor)
+        for run in waiting.values():
+            run.zygote.give_up()
+        return [run.result() for run in runs]
+
+
 class _Run:
     """One job under way."""
 
-    def __init__(self, job: Job, channel: tuple[int, ...], binaries: dict[bytes, int]) -> None:
-        self.job = job
-        self.header = json.dumps({"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}).encode()  # fmt: skip
-        self.status, self._tells = os.pipe()
-        self._own: list[int] = []
-        program = self._program(binaries)
-        self._files = [self._memory(name) for name in ("stdout", "stderr", "output")]
-        self.descriptors = [self._tells, program, self._memory("stdin", job.stdin), *self._files, *channel]
-        self._report: dict[str, object] | None = None
+    def __init__(self, zygote: Zygote, job: Job, channel: tuple[int, ...] = ()) -> None:
+        self.zygote, self.job, self._channel = zygote, job, channel
+        self._files = [_memory(name) for name in ("stdout", "stderr", "output")]
+        self._own = [_memory("stdin", job.stdin), *self._files]
+        self._report: dict[str, Any] | None = None
 
-    def _program(self, binaries: dict[bytes, int]) -> int:
+    def begin(self) -> None:
+        """Hands it over."""
         job = self.job
-        if job.action != "binary":
-            return self._memory("program", job.text)
-        if job.text not in binaries:
-            if len(binaries) >= 32:
-                _close([binaries.pop(next(iter(binaries)))])
-            writable = self._memory("program", job.text, os.MFD_ALLOW_SEALING)
-            # It is run again: no run may change it. Nor is a file run that somebody has open for writing.
-            fcntl.fcntl(writable, fcntl.F_ADD_SEALS, _SEALS)
-            binaries[job.text] = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
-            os.close(writable)
-            self._own.remove(writable)
-        return binaries[job.text]
-
-    def _memory(self, name: str, content: bytes = b"", flags: int = 0) -> int:
-        descriptor = os.memfd_create(name, os.MFD_CLOEXEC | flags)
-        self._own.append(descriptor)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-
-    def given(self) -> None:
-        """The zygote has the descriptors now: the pipe ends, and the channel, when its processes do."""
-        os.close(self._tells)
-        self._tells = -1
+        header = {"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}  # fmt: skip
+        if job.action == "binary":
+            program = self.zygote.binary(job.text)
+        else:
+            program = _memory("program", job.text)
+            self._own.append(program)
+        self.zygote.begin(json.dumps(header).encode(), [program, *self._own[:4], *self._channel])
 
     def hear(self) -> None:
-        """Reads the keeper's report."""
-        with contextlib.suppress(ValueError):
-            self._report = json.loads(os.read(self.status, 1 << 14) or b"null")
+        """Reads the zygote's report."""
+        self._report = self.zygote.heard()
 
     def result(self) -> Result:
         """What became of the job."""
@@ -202,7 +212,7 @@ class _Run:
         most = int(limits.output_mb * 2**20)
         stdout, stderr, output = (os.pread(descriptor, most, 0) for descriptor in self._files)
         full = any(os.fstat(descriptor).st_size >= most for descriptor in self._files)
-        cpu_s, memory_mb = float(report["cpu_s"]), float(report["memory_mb"])  # type: ignore[arg-type]
+        cpu_s, memory_mb = float(report["cpu_s"]), float(report["memory_mb"])
         killed_by, code = report["signal"], report["exit_code"]
         status: Status = "ok"
         detail = ""
@@ -219,21 +229,29 @@ class _Run:
         ):
             status, detail = "memory_limit_exceeded", f"more than {limits.memory_mb:g} MB were asked for"
         elif code != 0:
-            how = f"exit code {code}" if code is not None else signal.Signals(int(killed_by)).name  # type: ignore[call-overload]
+            how = f"exit code {code}" if code is not None else signal.Signals(killed_by).name
             status, detail = "runtime_error", f"the program ended with {how}"
         return Result(
-            status=status, stdout=stdout, stderr=stderr, output=output, exit_code=code,  # type: ignore[arg-type]
-            signal=killed_by, cpu_s=cpu_s, wall_s=float(report["wall_s"]), memory_mb=memory_mb, detail=detail,  # type: ignore[arg-type]
+            status=status, stdout=stdout, stderr=stderr, output=output, exit_code=code, signal=killed_by,
+            cpu_s=cpu_s, wall_s=float(report["wall_s"]), memory_mb=memory_mb, detail=detail,
         )  # fmt: skip
 
     def close(self) -> None:
         """Lets go of all files."""
-        if self._tells >= 0:
-            os.close(self._tells)
-        _close((self.status, *self._own))
+        _close(self._own)
 
 
-def _close(descriptors: object) -> None:
-    for descriptor in descriptors:  # type: ignore[attr-defined]
+def _memory(name: str, content: bytes = b"", flags: int = 0) -> int:
+    """A file in memory, at its beginning."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | flags)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -187,8 +187,20 @@ def test_threads_share_the_workers(sandbox):
         assert found == {n: f"{n * n}\n".encode() for n in range(20)}
 
 
+def test_a_worker_outlives_the_thread_that_needed_it(sandbox):
+    with opened(sandbox.backend, workers=2) as shared:
+        threads = [threading.Thread(target=run, args=(shared, "import time; time.sleep(0.5)")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        pids = shared.pids
+        time.sleep(0.2)
+        assert [run(shared, "print(1)").status for _ in range(4)] == ["ok"] * 4 and shared.pids == pids
+
+
 def test_descriptors_are_given_back(sandbox):
-    run(sandbox, "print(1)")
+    harness(sandbox, "assert f() == 1", "def f(): return 1")
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(30):
         run(sandbox, "print(1)")
@@ -198,7 +210,7 @@ def test_descriptors_are_given_back(sandbox):
 
 def test_a_worker_that_dies_costs_one_job(sandbox):
     with opened(sandbox.backend) as fragile:
-        threading.Timer(0.5, lambda: os.kill(fragile.pids[0], signal.SIGKILL)).start()
+        threading.Timer(0.5, lambda: [os.kill(pid, signal.SIGKILL) for pid in fragile.pids]).start()
         result = run(fragile, "import time; time.sleep(10)")
         assert result.status == "sandbox_error" and result.wall_s == 0.0
         deadline = time.monotonic() + 10

@@ -55,7 +55,6 @@ class Ground:
 @pytest.fixture(scope="module", params=CONFINED)
 def ground(request) -> Iterator[Ground]:
     libc = ctypes.CDLL(None, use_errno=True)
-    others = {namespace for _, _, namespace in processes()}
     with lay() as bait:
         sandbox = opened(request.param)
         # Whatever forgets its parents becomes a child of this process, and is seen.
@@ -63,7 +62,9 @@ def ground(request) -> Iterator[Ground]:
         try:
             with sandbox:
                 normal_s = statistics.median(honest(sandbox) for _ in range(20))
-                yield Ground(sandbox, bait, {n for _, _, n in processes()} - others, normal_s)
+                ours = below(set(sandbox.pids))
+                namespaces = {namespace for number, _, namespace in processes() if number in ours}
+                yield Ground(sandbox, bait, namespaces - {os.readlink("/proc/self/ns/pid")}, normal_s)
             assert not left_behind(), "processes outlive the sandbox"
         finally:
             libc.prctl(SUBREAPER, 0, 0, 0, 0)
@@ -92,17 +93,22 @@ def processes() -> set[tuple[int, str, str]]:
     return found
 
 
-def descendants() -> set[int]:
-    """Living processes below this one."""
+def below(roots: set[int]) -> set[int]:
+    """Living processes that come of these ones, and these."""
     parents = {}
     for number, _, _ in processes():
         with contextlib.suppress(OSError):
             parents[number] = int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
-    below, size = {os.getpid()}, 0
-    while len(below) > size:
-        size = len(below)
-        below |= {number for number, parent in parents.items() if parent in below}
-    return below - {os.getpid()}
+    found, size = set(roots), 0
+    while len(found) > size:
+        size = len(found)
+        found |= {number for number, parent in parents.items() if parent in found}
+    return found
+
+
+def descendants() -> set[int]:
+    """Living processes below this one."""
+    return below({os.getpid()}) - {os.getpid()}
 
 
 def of(ground: Ground) -> set[int]:
@@ -155,9 +161,9 @@ def test_an_attack_wins_nothing(ground: Ground, attack: Attack):
     assert seen.stdout == b"[]\n", "files are left behind"
     assert not marked(), "files are left behind"
 
-    assert min(honest(ground.sandbox) for _ in range(3)) < 5 * ground.normal_s + 0.02, (
-        "the next jobs are slower"
-    )
+    deadline = time.monotonic() + 10.0  # by when a crowded machine has let one job through without waiting
+    while honest(ground.sandbox) > 5 * ground.normal_s + 0.02:
+        assert time.monotonic() < deadline, "the next jobs are slower"
 
 
 def test_the_self_test_finds_nothing_wrong(ground: Ground):

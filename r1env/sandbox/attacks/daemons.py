@@ -49,7 +49,7 @@ int main() {
 """,
     ),
     Attack(
-        name="child-of-the-keeper", family=FAMILY, language="cpp",
+        name="sibling-of-the-program", family=FAMILY, language="cpp",
         aim="siblings by CLONE_PARENT: whoever waits for the program may take their end, code 0, for its own",
         source=r"""
 int main() {

@@ -1,15 +1,15 @@
 """A process that forks a confined child for every job, so that none waits for an interpreter to start.
 
 Runs inside the sandbox, started by a backend: the standard library and the files beside this one, nothing else. It takes
-jobs from a socket, each a small header and descriptors of memory files: the program, its input, its outputs. It never
-reads those itself, so that a child, which inherits its memory, finds nothing there of other jobs.
+one job after the other from a socket, each a small header and descriptors of memory files: the program, its input, its
+outputs. It never reads those itself, so that a child, which inherits its memory, finds nothing there of other jobs but
+their limits and how they ended.
 
-One job is three processes: this one, a keeper and the program. The keeper starts the program, waits, ends everything that
-is left of it, and writes how it went to a pipe that the program does not have. How the program is kept apart is told by
-`isolation`:
+A job is one child, which becomes the program. This process waits, ends everything that is left of it, and says over the
+socket, which the program does not have, how it went. How the program is kept apart is told by `isolation`:
 
-- `namespaces`: the keeper is the first process of a process namespace of its own, with a mount of its own as the work
-  directory: with the keeper everything ends and is gone. Inside bubblewrap.
+- `namespaces`: this is the first process of a process namespace, out of reach of the signals of all others in it, which
+  are the program's and can be ended together. The work directory is a mount. Inside bubblewrap.
 - `uid`: the program gets a user id that nobody else has, and all processes of that id are killed afterwards. For root,
   and inside containers.
 - `alone`: the program may not start processes. For a user without any privilege, with Landlock.
@@ -25,25 +25,30 @@ import fcntl
 import functools
 import gc
 import importlib
+import itertools
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import landlock
 import runner
 import seccomp
 
-STATUS, PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(8)
+PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(7)
 """Places of a job's descriptors; the last two only where it talks to another."""
-SPARE_PROCESSES = 8  # this one, keepers, and a second job's
+SPARE_PROCESSES = 4  # this one, and what bubblewrap has of this user
+_ABANDONED_S = 0.5  # until it is seen that whoever gave a job is gone
 INTERPRETER = 96 << 20  # bytes of address space that Python itself takes
 _TELLS = 7
-_NEWNS, _NEWIPC, _NEWPID = 0x00020000, 0x08000000, 0x20000000
-_MS_NOSUID, _MS_NODEV = 2, 4
+_NEWNS = 0x00020000
+_MS_NOSUID, _MS_NODEV, _DETACH = 2, 4, 2
+_ALL_KINDS = 0x40000000  # of children; __WALL
 _SET_PDEATHSIG, _SET_DUMPABLE, _SET_CHILD_SUBREAPER = 1, 4, 36
 _CAPABILITIES_3, _CAPBSET_READ, _CAPBSET_DROP, _CAP_AMBIENT, _CLEAR_ALL = 0x20080522, 23, 24, 47, 4
 COMMON = (
@@ -63,32 +68,31 @@ def main(settings: dict) -> None:
     if settings.get("landlock") and landlock.version() < landlock.NEEDED:
         settings["landlock"] = None  # a backend that cannot do without has asked before
     for uid in settings.get("uids", ()):
-        _sweep(None, uid)  # of an earlier zygote that was killed
+        _as_user(uid, _end_all)  # of an earlier zygote that was killed
     if settings["isolation"] in ("namespaces", "uid"):
         seccomp.build(processes=True)
         _bounding()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers need no burial
+    _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes this one's
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     for name in COMMON:
         importlib.import_module(name)
     runner.warm_up(settings["work"])
     gc.freeze()
     connection.send(b"ready")
-    turn = 0
-    namespaces = _NEWNS | _NEWIPC | _NEWPID if settings["isolation"] == "namespaces" else 0
-    while True:
+    room = _Mount(settings["work"]) if settings["isolation"] == "namespaces" else _Folders(settings["work"])
+    for turn in itertools.count():
         header, descriptors = _receive(connection)
         if not header:
             os._exit(0)
-        turn += 1
-        keeper = _clone(namespaces)
-        if keeper == 0:
-            try:
-                connection.close()
-                _keep(json.loads(header), descriptors, settings, turn)
-            finally:
-                os._exit(0)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        uid = settings["uids"][turn % len(settings["uids"])] if settings["isolation"] == "uid" else None
+        job = json.loads(header)
+        work = room.enter(turn, uid, job["limits"])
+        report = _keep(job, descriptors, settings, uid, work, connection)
+        with contextlib.suppress(OSError):  # nobody is there any more
+            connection.send(json.dumps(report).encode())
+        room.leave(work, uid)
 
 
 def _connection(settings: dict) -> socket.socket:
@@ -113,13 +117,13 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     return header, list(numbers)
 
 
-def _clone(namespaces: int = 0) -> int:
-    """A fork by plain system call: with namespaces, which Python has no call for, and without Python's own preparations.
+def _clone() -> int:
+    """A fork by plain system call, without Python's own preparations.
 
     Those are for threads, of which there is but one here, and take a third of a program's start.
     """
     number = 56 if os.uname().machine == "x86_64" else 220
-    child = _libc.syscall(number, namespaces | signal.SIGCHLD, 0, 0, 0, 0)
+    child = _libc.syscall(number, signal.SIGCHLD, 0, 0, 0, 0)
     if child < 0:
         raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
     return child
@@ -133,105 +137,162 @@ def _own_room(settings: dict) -> None:
         _libc.mount(b"r1", work, b"tmpfs", _MS_NOSUID | _MS_NODEV, b"size=256m,nr_inodes=16k,mode=711")
 
 
-def _keep(job: dict, descriptors: list[int], settings: dict, turn: int) -> None:
-    """Runs a job and reports on it. This is a process of its own."""
-    started = time.monotonic()
-    _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes this one's
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    isolation, limits = settings["isolation"], job["limits"]
-    uid = settings["uids"][turn % len(settings["uids"])] if isolation == "uid" else None
-    work = settings["work"] if isolation == "namespaces" else os.path.join(settings["work"], str(turn))
-    if isolation == "namespaces":
-        size = int(max(16, 4 * limits["output_mb"]))
-        _checked(
-            _libc.mount(b"r1", work.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"size=%dm,nr_inodes=4k" % size)
-        )
-    else:
+class _Mount:
+    """One work directory for all jobs: a file system in memory, as new whenever a job comes."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._size_mb = path, 0
+
+    def enter(self, turn: int, uid: int | None, limits: dict) -> str:
+        """The directory of a job."""
+        size_mb = int(max(16, 4 * limits["output_mb"]))
+        if size_mb != self._size_mb:
+            self._renew(size_mb)
+        return self._path
+
+    def leave(self, work: str, uid: int | None) -> None:
+        """Takes away all that the job has left: a message to the next one could be a date as well."""
+        os.chmod(work, 0o1777)
+        os.utime(work, (0, 0))
+        if os.listdir(work):
+            self._renew(self._size_mb)
+
+    def _renew(self, size_mb: int) -> None:
+        path = self._path.encode()
+        if self._size_mb:
+            _checked(_libc.umount2(path, _DETACH))
+        self._size_mb = size_mb
+        options = b"size=%dm,nr_inodes=4k" % size_mb
+        _checked(_libc.mount(b"r1", path, b"tmpfs", _MS_NOSUID | _MS_NODEV, options))
+
+
+class _Folders:
+    """A work directory for each job."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def enter(self, turn: int, uid: int | None, limits: dict) -> str:
+        """The directory of a job, owned by its user."""
+        work = os.path.join(self._path, str(turn))
         os.mkdir(work, 0o700)
-    os.chdir(work)  # before it is another user's: root without all its privileges could not enter
-    if uid is not None:
-        os.chown(work, uid, uid)
+        if uid is not None:
+            os.chown(work, uid, uid)
+        return work
+
+    def leave(self, work: str, uid: int | None) -> None:
+        """Removes it with all that is in it."""
+        try:
+            os.rmdir(work)
+        except OSError:
+            _as_user(uid, lambda: _empty(work))
+            with contextlib.suppress(OSError):
+                os.rmdir(work)
+
+
+def _keep(
+    job: dict, descriptors: list[int], settings: dict, uid: int | None, work: str, connection: socket.socket
+) -> dict:
+    """Runs a job to its end and beyond: nothing of it runs any more. Returns how it went."""
+    started = time.monotonic()
+    isolation = settings["isolation"]
     hears, tells = os.pipe()
     program = _clone()
     if program == 0:
         _become(job, descriptors, settings, uid, work, tells)
-    for descriptor in (*descriptors[1:], tells):
+    for descriptor in (*descriptors, tells):
         os.close(descriptor)
-    status, late = _wait(program, started, limits)
-    if isolation == "namespaces":
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(program, signal.SIGKILL)  # a compiler's, where no user id tells whose it is
-        _sweep(work, uid)
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    report = {
-        "failure": os.read(hears, 2000).decode(),
+    used = _Used()
+    status, late = _wait(program, started, job["limits"], used, connection)
+    while used.bury() is not None:  # as long as there is anybody: all that lose their parents become ours
+        _end(program, isolation, uid)
+        used.bury(0)
+    failure = os.read(hears, 2000).decode()
+    os.close(hears)
+    return {
+        "failure": failure,
         "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
         "late": late,
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "memory_mb": used.ru_maxrss / 1024,
+        "cpu_s": used.cpu_s,
+        "memory_mb": used.memory_kb / 1024,
         "wall_s": time.monotonic() - started,
     }
-    if isolation != "namespaces":
-        with contextlib.suppress(OSError):
-            os.rmdir(work)
-    os.write(descriptors[STATUS], json.dumps(report).encode())
 
 
-def _wait(program: int, started: float, limits: dict) -> tuple[int, str | None]:
-    """Waits for the program, ends it when it is late, and buries what it leaves behind."""
+class _Used:
+    """What a job has used, as far as its processes have ended."""
+
+    cpu_s = 0.0
+    memory_kb = 0
+
+    def bury(self, options: int = os.WNOHANG) -> tuple[int, int] | None:
+        """An ended process and its status; (0, 0) if all still run; None if there are none."""
+        try:
+            found, status, used = os.wait3(options | _ALL_KINDS)
+        except ChildProcessError:
+            return None
+        if found:
+            self.cpu_s += used.ru_utime + used.ru_stime
+            self.memory_kb = max(self.memory_kb, used.ru_maxrss)
+        return found, status
+
+
+def _wait(
+    program: int, started: float, limits: dict, used: _Used, connection: socket.socket
+) -> tuple[int, str | None]:
+    """Waits for the program, ends it when it is late or nobody waits for it, and buries what loses its parent."""
     clock = (~program << 3) | 2  # of a process's CPU time; clock_getcpuclockid(3)
+    abandoned = select.poll()
+    abandoned.register(connection, 0)  # a hang-up is told always
     late = None
     while True:
         left = limits["wall_s"] - (time.monotonic() - started)
         with contextlib.suppress(OSError):
             left = min(left, limits["cpu_s"] - time.clock_gettime(clock) + 0.001)
-        if left <= 0 and late is None:
+        if late is None and (left <= 0 or abandoned.poll(0)):
             late = "wall" if time.monotonic() - started >= limits["wall_s"] else "cpu"
             with contextlib.suppress(ProcessLookupError):
                 os.kill(program, signal.SIGKILL)
-        signal.sigtimedwait({signal.SIGCHLD}, 1.0 if late else max(0.002, left))
-        while True:
-            try:
-                found, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:  # cannot be; if it were, nothing would be known of the program
-                return signal.SIGKILL, late
-            if found == program:
-                return status, late
-            if found == 0:
-                break
+        signal.sigtimedwait({signal.SIGCHLD}, _ABANDONED_S if late else min(_ABANDONED_S, max(0.002, left)))
+        while (ended := used.bury()) is not None and ended[0]:
+            if ended[0] == program:
+                return ended[1], late
 
 
-def _sweep(work: str | None, uid: int | None) -> None:
-    """Ends all processes of a user id and empties a directory, as that user, whom no link leads elsewhere."""
+def _end(program: int, isolation: str, uid: int | None) -> None:
+    """Ends what the program has started. None escapes by forking meanwhile: a fork fails where a signal waits."""
+    with contextlib.suppress(ProcessLookupError):
+        if isolation == "namespaces":
+            os.kill(-1, signal.SIGKILL)
+        else:
+            os.killpg(program, signal.SIGKILL)  # a compiler's, where no user id tells whose it is
+    if uid is not None:
+        _as_user(uid, _end_all)
+
+
+def _end_all() -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+
+
+def _as_user(uid: int | None, action: Callable[[], None]) -> None:
+    """Does something in a process of a user's, whom no link leads elsewhere, and who harms no others."""
     child = _clone()
     if child == 0:
         try:
             if uid is not None:
                 _become_user(uid)
-                with contextlib.suppress(OSError):
-                    os.kill(
-                        -1, signal.SIGKILL
-                    )  # none escapes by forking meanwhile: a fork fails where a signal waits
-            if work is not None:
-                os.chdir(work)
-                _empty()
+            action()
         finally:
             os._exit(0)
     os.waitpid(child, 0)
 
 
-def _empty() -> None:
-    """Removes all that is in the current directory, step by step: no path is too long, no tree too deep."""
+def _empty(path: str) -> None:
+    """Removes all that is in a directory, step by step: no path is too long, no tree too deep."""
+    os.chmod(path, 0o700)
+    os.chdir(path)
     way: list[str] = []
     while True:
         inner = None
@@ -258,7 +319,7 @@ def _become_user(uid: int) -> None:
 
 
 def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, work: str, tells: int) -> None:
-    """Turns this process into the program. Nothing of the keeper's is left to it; `tells` hears why that failed."""
+    """Turns this process into the program. Nothing of the zygote's is left to it; `tells` hears why that failed."""
     arranged = tells
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
@@ -268,7 +329,7 @@ def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, 
         _limit(job, settings["isolation"])
         _confine(job, settings, uid, work)
         os.close(_TELLS)
-    except BaseException as error:  # it must not go on as a half-confined keeper
+    except BaseException as error:  # it must not go on as a half-confined zygote
         os.write(arranged, f"{type(error).__name__}: {error}".encode())
         os._exit(1)
     runner.run(job, work)  # never returns
@@ -290,7 +351,7 @@ def _arrange(given: list[int], tells: int) -> None:
 def _limit(job: dict, isolation: str) -> None:
     limits = job["limits"]
     memory, size = int(limits["memory_mb"] * 2**20), int(limits["output_mb"] * 2**20)
-    cpu = int(limits["cpu_s"]) + 1  # the keeper ends it earlier; this is for its children
+    cpu = int(limits["cpu_s"]) + 1  # the zygote ends it earlier; this is for its children
     if job["action"] != "script":  # interpreters reserve far more address space than they use
         resource.setrlimit(resource.RLIMIT_AS, (memory + INTERPRETER, memory + INTERPRETER))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
@@ -303,12 +364,12 @@ def _limit(job: dict, isolation: str) -> None:
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     if isolation != "none":
         others = {"namespaces": SPARE_PROCESSES, "uid": 0}.get(isolation)
-        processes = limits["processes"] + (_threads_of_user() if others is None else others)
+        processes = limits["processes"] + (_threads_of_user() + 1 if others is None else others)
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
 def _threads_of_user() -> int:
-    """Threads of all processes of this user id, which is what the limit on processes counts."""
+    """Threads of all processes of this user id, which is what the limit on processes counts; this one hides its own."""
     count, uid = 0, os.getuid()
     for entry in os.scandir("/proc"):
         with contextlib.suppress(OSError):
@@ -323,6 +384,7 @@ def _confine(job: dict, settings: dict, uid: int | None, work: str) -> None:
         landlock.confine(settings["readable"], [work], settings["devices"])
     if uid is not None:
         _become_user(uid)
+    os.chdir(work)
     _libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user forgets it
     if isolation == "none":
         return
