@@ -46,7 +46,8 @@ def test_packages_import_without_heavy_ones(package):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["eval", "--help"], ["list"], ["plugins", "list"], ["doctor"]]
+    "arguments",
+    [["--help"], ["eval", "--help"], ["list"], ["plugins", "list"], ["doctor"], ["leaderboard", "check"]],
 )
 def test_r1_bench_loads_nothing_heavy(arguments):
     code = (

@@ -29,7 +29,10 @@ def test_the_wheel_holds_packages_yaml_and_templates_but_no_tests(wheel):
     for expected in (
         "conf/grpo.yaml",
         "conf/env/math.yaml",
-        "agents/report.html",
+        "agents/report.css",
+        "r1env/page/page.html",
+        "benchmarks/leaderboard/boards.json",
+        "benchmarks/leaderboard/reported.csv",
         "r1env/envs/math.py",
         "benchmarks/skeleton/env.py.in",
     ):

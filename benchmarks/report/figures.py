@@ -99,7 +99,7 @@ def votes(entry: Mapping[str, Any]) -> str:
 def passes(entry: Mapping[str, Any]) -> list[tuple[int, float]]:
     """pass@k by k, ascending."""
     found: Mapping[str, Any] = entry.get("pass_at_k") or {}
-    return sorted((int(k), float(share)) for k, share in found.items())
+    return sorted((int(k), float(share)) for k, share in found.items() if share is not None)
 
 
 def last_pass(entry: Mapping[str, Any]) -> str:

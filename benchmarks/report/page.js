@@ -12,7 +12,10 @@ const rangeScale = (b) => {
   const [low, high] = b.value_ci95 || [b.value, b.value];
   return { low: Math.min(0, low), high: Math.max(3000, high), show: count };
 };
-const passes = (b) => Object.entries(b.pass_at_k || {}).sort(([a], [c]) => a - c);
+const passes = (b) =>
+  Object.entries(b.pass_at_k || {})
+    .filter(([, share]) => known(share))
+    .sort(([a], [c]) => a - c);
 // With one sample a problem there is nothing to vote on.
 const votes = (b) => (known(b.cons_at_k) && b.k !== 1 ? percent(b.cons_at_k) : null);
 const anchor = (b) => `benchmark-${BENCHMARKS.indexOf(b)}`;

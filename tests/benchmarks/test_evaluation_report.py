@@ -309,6 +309,30 @@ def test_the_histogram_is_read_off_by_keys(browser: Browser, directory: Path) ->
     assert total == 240
 
 
+def test_figures_that_are_not_known_are_dashes(browser: Browser, tmp_path: Path) -> None:
+    """Nothing could be graded: the grader's fault, and no figure but the lengths."""
+    directory = write_evaluation(tmp_path, Made(name="a", n=4, k=2))
+    summary = json.loads((directory / "summary.json").read_text())
+    entry = summary["tasks"]["a"]
+    for name in (
+        "value",
+        "value_ci95",
+        "pass_at_1",
+        "pass_at_1_ci95",
+        "pass_at_1_se",
+        "cons_at_k",
+        "mean_tokens",
+    ):
+        entry[name] = None
+    entry.update(pass_at_k={"1": None, "2": None}, by_problem={}, parts={}, by_level=None, unscorable=1.0)
+    (directory / "summary.json").write_text(json.dumps(summary))
+    page = opened(browser, directory)
+    assert "NaN" not in text_of(page, "main") and "null" not in text_of(page, "main")
+    assert text_of(page, "table.figures tbody tr").startswith("a pass@1 –")
+    assert "| – | – |" in (directory / "report.md").read_text()
+    page.assert_silent(directory / "report.html")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_it_fits_every_width_in_light_and_dark(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from benchmarks.leaderboard import boards, check, reported, results, schema
 from r1env.errors import DataError, RunError
 from tests.benchmarks.evaluation_dir import Made, write_evaluation
 from tests.benchmarks.leaderboard_results import AIME, leaderboard, pinned_boards, result
+from tests.conftest import ROOT
 
 Result = dict[str, Any]
 TODAY = datetime.date(2026, 6, 1)
@@ -346,3 +348,10 @@ def test_the_schema_says_what_jsonschema_says(good: Result) -> None:
 def test_a_keyword_that_is_not_known_is_no_check_left_out() -> None:
     with pytest.raises(ValueError, match="multipleOf"):
         schema.misfits(3, {"type": "integer", "multipleOf": 2})
+
+
+def test_the_docs_name_every_rule() -> None:
+    text = (ROOT / "docs" / "leaderboard.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    named = {rule for row in rows for rule in re.findall(r"`([\w@ ]+)`", row)}
+    assert named == {rule for _, rule, _ in BREAKS.values()} | {"json", "file", "copy", "twice"}
