@@ -188,7 +188,9 @@ class LocalEngine:
         order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]))
         per_row = 4 * self.policy.lm_head_weight.shape[0]
         while order:
-            width = max(1, len(encoded[order[-1]][0]) - 1)  # nothing is asked of what comes after the last token
+            width = max(
+                1, len(encoded[order[-1]][0]) - 1
+            )  # nothing is asked of what comes after the last token
             rows = max(1, _LOGITS_BYTES // (per_row * width))
             batch, order = order[-rows:], order[:-rows]
             ids = torch.zeros(len(batch), width, dtype=torch.int64)
@@ -198,9 +200,9 @@ class LocalEngine:
                 ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
             logits = self.policy(ids.to(self.policy.device), mask.to(self.policy.device)).logits
             for row, i in enumerate(batch):
-                tokens, first = encoded[i]
-                said = logits[row, first - 1 : len(tokens) - 1].float().cpu()
-                wanted = torch.tensor(tokens[first:], dtype=torch.int64)
+                whole, first = encoded[i]
+                said = logits[row, first - 1 : len(whole) - 1].float().cpu()
+                wanted = torch.tensor(whole[first:], dtype=torch.int64)
                 picked = said.log_softmax(-1).gather(-1, wanted[:, None])
                 results[i] = float(picked.double().sum()), bool((said.argmax(-1) == wanted).all())
         return results
