@@ -13,11 +13,23 @@ import warnings
 from collections.abc import Sequence
 
 from benchmarks import parsing
-from benchmarks.commands import compare, doctor, eval, grade, leaderboard, list, plugins, regrade, sandbox, show
+from benchmarks.commands import (
+    compare,
+    doctor,
+    eval,
+    grade,
+    leaderboard,
+    list,
+    lm_eval,
+    plugins,
+    regrade,
+    sandbox,
+    show,
+)
 from benchmarks.parsing import Parser
 
 INTERRUPTED = 130
-COMMANDS = (list, eval, show, compare, regrade, leaderboard, grade, plugins, sandbox, doctor)
+COMMANDS = (list, eval, show, compare, regrade, leaderboard, lm_eval, grade, plugins, sandbox, doctor)
 """In the order of --help."""
 
 

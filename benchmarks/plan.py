@@ -107,6 +107,8 @@ class Plan:
     """How problems are worded."""
     seed: int
     """Of the run."""
+    ratings: Path | None = None
+    """Where files that rate the problems are looked for."""
 
     @property
     def total(self) -> int:
@@ -174,6 +176,7 @@ def _plan(benchmark: Benchmark, wish: Wish) -> Plan:
         sampling=_sampling(benchmark, wish),
         style=wish.style,
         seed=wish.seed,
+        ratings=data_dir / benchmark.rated_by if data_dir is not None and benchmark.rated_by else None,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import rating, standings
 from benchmarks.consensus import Same, vote
 from benchmarks.plan import Plan, by_name
 from benchmarks.store import Key, key_of, read_grades, read_samples
@@ -90,8 +91,9 @@ def _entry(
         for problem in plan.problems
     }
     flat = [sample for group in groups.values() for sample in group]
-    shares = {id: mean(s.right for s in _scorable(group)) for id, group in groups.items() if _scorable(group)}
-    of_share = _figures(list(shares.values()), plan.k)
+    scored = {id: _scorable(group) for id, group in groups.items()}
+    shares = {id: math.fsum(s.right for s in group) / len(group) for id, group in scored.items() if group}
+    of_share = _figures(shares, plan, samples=plan.k)
     votes = {
         problem.task.id: vote(
             [sample.extracted for sample in groups[problem.task.id]],
@@ -100,7 +102,7 @@ def _entry(
         )
         for problem in plan.problems
     }
-    cast = [one for one in votes.values() if one is not None]
+    cast = {id: one for id, one in votes.items() if one is not None}
     entry = {
         "pass_at_1": of_share["value"],
         "pass_at_1_ci95": of_share["ci95"],
@@ -108,14 +110,14 @@ def _entry(
         "k": plan.k,
         "n": len(plan.problems),
         "pass_at_k": _pass_at_k(list(groups.values()), plan.k),
-        "cons_at_k": mean(one.value for one in cast),
-        "cons_ties": sum(len(one.winners) > 1 for one in cast),
+        "cons_at_k": mean(one.value for one in cast.values()),
+        "cons_ties": sum(len(one.winners) > 1 for one in cast.values()),
         "mean_tokens": mean(s.tokens for s in flat if s.tokens is not None),
         "truncated": mean(s.cut for s in flat),
         "no_answer": mean(s.verdict == "no_answer" for s in flat),
         "unscorable": mean(s.verdict == "unscorable" for s in flat),
         "language": mean(s.parts["language"] for s in _scorable(flat) if s.reasons and "language" in s.parts)
-        if plan.benchmark.language
+        if plan.benchmark.language or "language" in plan.benchmark.metrics
         else None,
         "parts": _parts(flat),
         "by_level": _by_level(plan, shares),
@@ -129,33 +131,49 @@ def _entry(
         },
         "protocol": {**asked, "k": plan.k},
         "kind": plan.benchmark.kind,
+        **_ratings(plan, scored),
     }
-    return dict(sorted({**entry, **_headline(plan, entry, groups, [one.value for one in cast])}.items()))
+    voted = {id: one.value for id, one in cast.items()}
+    return dict(sorted({**entry, **_headline(plan, entry, scored, voted)}.items()))
+
+
+def _ratings(plan: Plan, scored: Mapping[str, Sequence[Graded]]) -> dict[str, Any]:
+    """What problem ratings and contest standings make of it, where `--data-dir` has some."""
+    if plan.ratings is None:
+        return {}
+    tried = {problem.name: [s.right for s in scored[problem.task.id]] for problem in plan.problems}
+    found = {
+        "rating": rating.in_directory(plan.ratings, {name: (sum(t), len(t)) for name, t in tried.items()}),
+        "contests": standings.in_directory(plan.ratings, tried),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _headline(
-    plan: Plan, entry: Mapping[str, Any], groups: Mapping[str, Sequence[Graded]], votes: Sequence[float]
+    plan: Plan, entry: Mapping[str, Any], scored: Mapping[str, Sequence[Graded]], votes: Mapping[str, float]
 ) -> dict[str, Any]:
     """The metric that a benchmark is known by."""
     metric = plan.benchmark.metrics[0]
     if metric == "pass@1":
         return {"metric": metric, "value": entry["pass_at_1"], "value_ci95": entry["pass_at_1_ci95"]}
-    if metric == "cons@k":
-        figures = _figures(votes, None)
-    else:
-        values = [
-            mean(s.parts[metric] for s in _scorable(group)) for group in groups.values() if _scorable(group)
-        ]
-        figures = _figures([value for value in values if value is not None], None)
+    values = votes
+    if metric != "cons@k":
+        means = {id: mean(s.parts.get(metric) for s in group) for id, group in scored.items()}
+        values = {id: value for id, value in means.items() if value is not None}
+    figures = _figures(values, plan)
     return {"metric": metric, "value": figures["value"], "value_ci95": figures["ci95"]}
 
 
-def _figures(values: Sequence[float], samples: int | None) -> dict[str, Any]:
+def _figures(by_problem: Mapping[str, float], plan: Plan, *, samples: int | None = None) -> dict[str, Any]:
     """Mean over problems, its 95% interval and standard error; None for what nothing is known of."""
-    if not values:
+    if not by_problem:
         return {"value": None, "ci95": None, "se": None}
-    interval = stats.share_ci95(values, samples=samples)
-    error = stats.standard_error(values)
+    values, clusters = list(by_problem.values()), None
+    if plan.benchmark.cluster:
+        names = {problem.task.id: problem.task.meta.get(plan.benchmark.cluster) for problem in plan.problems}
+        clusters = [names[id] for id in by_problem]
+    interval = stats.share_ci95(values, samples=samples, clusters=clusters)
+    error = stats.standard_error(values, clusters=clusters)
     return {
         "value": interval.mean,
         "ci95": [interval.low, interval.high],

@@ -45,7 +45,9 @@ def test_packages_import_without_heavy_ones(package):
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["eval", "--help"], ["list"], ["plugins", "list"], ["doctor"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["eval", "--help"], ["list"], ["plugins", "list"], ["doctor"]]
+)
 def test_r1_bench_loads_nothing_heavy(arguments):
     code = (
         "import sys; from benchmarks.cli import main\n"

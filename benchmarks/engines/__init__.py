@@ -49,8 +49,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         known = OPTIONS[self.engine]
-        for name in self.options if known is not None else ():
-            if name not in known:
+        for name in self.options:
+            if known is not None and name not in known:
                 raise ConfigError(
                     f"--engine-option {name}: {self.engine} has none such{nearest(name, [*known])}"
                 )

@@ -196,8 +196,8 @@ class LocalEngine:
             ids = torch.zeros(len(batch), width, dtype=torch.int64)
             mask = torch.zeros_like(ids)
             for row, i in enumerate(batch):
-                tokens = torch.tensor(encoded[i][0][:width])
-                ids[row, : len(tokens)], mask[row, : len(tokens)] = tokens, 1
+                read = torch.tensor(encoded[i][0][:width])
+                ids[row, : len(read)], mask[row, : len(read)] = read, 1
             logits = self.policy(ids.to(self.policy.device), mask.to(self.policy.device)).logits
             for row, i in enumerate(batch):
                 whole, first = encoded[i]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.perf.harness import SAMPLES
 from benchmarks.types import Ask, Said, SampleError
+from r1env.errors import ConfigError
 
 _YAML = """\
 task: gsm8k_instant
@@ -77,6 +78,10 @@ class Instant:
             yield Said(
                 ask=ask, text=text, finish_reason="stop", tokens=len(text) // 4, prompt_tokens=1, seconds=0.0
             )
+
+    def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
+        """It has none."""
+        raise ConfigError("the instant model has no log-likelihoods")
 
     def close(self) -> None:
         """Nothing is held."""

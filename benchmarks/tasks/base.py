@@ -84,6 +84,10 @@ class Benchmark:
     """The headline first: `pass@1`, `cons@k`, or the name of a reward part, whose mean it is."""
     language: str | None = None
     """The language that reasoning is measured against (ISO 639-1), where its share is of interest."""
+    cluster: str = ""
+    """Fact of a task (`Task.meta`) that is the same for problems which belong together: intervals take them as one."""
+    rated_by: str = ""
+    """Directory under `--data-dir` whose files rate the problems (`benchmarks.rating`, `benchmarks.standings`)."""
     command: str = ""
     """For an external benchmark, the command of the project that runs it."""
     notes: str = ""

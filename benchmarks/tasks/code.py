@@ -228,6 +228,7 @@ BENCHMARKS = (
             url="https://huggingface.co/datasets/open-r1/codeforces",
         ),
         convert=_codeforces,
+        rated_by="codeforces",
         k=16,
         language="en",
         notes="problems that a comparison of outputs can judge, in Python; DeepSeek took ten Div. 2 contests with tests of "

@@ -59,6 +59,7 @@ def _benchmark(name: str, title: str, languages: Sequence[str]) -> Benchmark:
         convert=_tables,
         instruction="Put your final answer within \\boxed{}.",
         metrics=("pass@1", "language"),
+        cluster="row" if len(languages) > 1 else "",
         notes="each problem asks, in its language, to reason in that language; not among R1's benchmarks",
     )
 

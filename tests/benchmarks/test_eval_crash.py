@@ -181,7 +181,7 @@ def test_grading_goes_on_while_the_engine_samples(tmp_path):
 
 
 def test_the_children_end_with_a_killed_parent(tmp_path):
-    process = canned.start(tmp_path, delay_s=0.05)
+    process = canned.start(tmp_path, delay_s=0.3)
     wait_for(process, tmp_path / "grades.jsonl", 1)
     children = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
