@@ -200,9 +200,9 @@ class LocalEngine:
                 ids[row, : len(read)], mask[row, : len(read)] = read, 1
             logits = self.policy(ids.to(self.policy.device), mask.to(self.policy.device)).logits
             for row, i in enumerate(batch):
-                tokens, first = encoded[i]
-                said = logits[row, first - 1 : len(tokens) - 1].float().cpu()
-                wanted = torch.tensor(tokens[first:], dtype=torch.int64)
+                whole, first = encoded[i]
+                said = logits[row, first - 1 : len(whole) - 1].float().cpu()
+                wanted = torch.tensor(whole[first:], dtype=torch.int64)
                 picked = said.log_softmax(-1).gather(-1, wanted[:, None])
                 results[i] = float(picked.double().sum()), bool((said.argmax(-1) == wanted).all())
         return results

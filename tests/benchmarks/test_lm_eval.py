@@ -106,6 +106,34 @@ def test_a_task_with_a_majority_says_what_r1_bench_says(tmp_path, data_dir):
     assert found["format"][0] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "metric"),
+    [
+        ("ifeval", "loose"),
+        ("mgsm-de", "language"),
+        ("mmlu-pro", "format"),
+        ("knights-knaves", "format"),
+        ("mbpp", "format"),
+    ],
+)
+def test_every_kind_of_grader_comes_along(tmp_path, data_dir, benchmark, metric):
+    """Responses are the environment's own right answers, with reasoning and without, and one that says nothing."""
+    (made,) = planned(benchmark, limit=3, samples=4, data_dir=str(data_dir))
+    env = made.spec.make()
+    right = {problem.task.id: env.oracle(problem.task) for problem in made.problems}
+
+    def say(ask):
+        answers = (right[ask.problem], right[ask.problem].rpartition("</think>")[2], "", "I cannot tell.")
+        return answers[ask.sample]
+
+    name = export.write(made, tmp_path / "tasks")
+    found = run(EngineLM(ScriptedEngine(say)), name, include=tmp_path / "tasks")["tasks"][name]
+    summary = r1_bench([made], tmp_path / "own", lambda: ScriptedEngine(say))[benchmark]
+    assert found["pass_at_1"][0] == pytest.approx(summary["pass_at_1"], abs=1e-12)
+    assert found["pass_at_1"][0] >= 0.25 and found["unscorable"][0] == 0
+    assert found[metric][0] == pytest.approx(summary["parts"][metric], abs=1e-12)
+
+
 # Traps, each by what would happen in it.
 
 
