@@ -207,7 +207,7 @@ def server(smollm2) -> Iterator[str]:
         process = subprocess.Popen(
             [
                 sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(smollm2), "--port", str(port),
-                "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager", "--max-model-len", "1024",
+                "--host", "127.0.0.1", "--dtype", "float32", "--enforce-eager", "--no-enable-chunked-prefill", "--max-model-len", "1024",
                 "--served-model-name", "smollm2",
             ],
             stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"},

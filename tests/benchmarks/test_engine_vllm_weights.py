@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.engines import texts
+from benchmarks.types import Ask, Sampling
 from r1env.errors import ConfigError
 
 pytestmark = pytest.mark.vllm
@@ -71,6 +72,23 @@ def test_one_engine_after_the_other_and_not_two_at_once(policies):
                     VllmEngine(directory)
         finally:
             engine.close()
+        engine.close()
+
+
+def test_seeded_samples_of_more_prompts_than_are_read_at_once(policies):
+    from benchmarks.engines.vllm import VllmEngine
+
+    engine = VllmEngine(next(iter(policies)), max_rows=64, max_tokens=400)
+    sampling = Sampling(temperature=1.0, top_p=0.95, max_new_tokens=8)
+    asks = [
+        Ask(benchmark="b", problem=str(n), sample=0, messages=f"{n} " * 80, seed=n, sampling=sampling)
+        for n in range(150)
+    ]
+    try:
+        found = list(engine.generate(asks))
+        assert sorted(int(said.ask.problem) for said in found) == list(range(150)) and not engine.failed
+        assert sum(said.prompt_tokens or 0 for said in found) > 150 * 160
+    finally:
         engine.close()
 
 
