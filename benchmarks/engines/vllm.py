@@ -58,6 +58,8 @@ class VllmEngine:
     """
 
     name = "vllm"
+    _occupied = False
+    """Whether vLLM runs within this process: its groups of workers are global there."""
 
     def __init__(
         self,
@@ -75,6 +77,11 @@ class VllmEngine:
         self.is_cpu = bool(platform.is_cpu())
         self._closed = False
         self.failed: list[tuple[Ask, SampleError]] = []
+        if VllmEngine._occupied:
+            raise ConfigError(
+                "vLLM holds one model at a time in a process, and one is loaded; serve the other (a judge, say) by "
+                "python -m vllm.entrypoints.openai.api_server, and give its address"
+            )
         try:
             from transformers import AutoConfig, AutoTokenizer
 
@@ -101,6 +108,7 @@ class VllmEngine:
         self._dtype = str(stated.dtype).removeprefix("torch.")
         self._device = "cpu" if self.is_cpu else platform.get_device_name()
         self._numbers = itertools.count()
+        VllmEngine._occupied = self._is_inside = os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0"
 
     def describe(self) -> Mapping[str, Any]:
         """Model, dtype, chat template, device, threads, versions, hardware."""
@@ -185,6 +193,8 @@ class VllmEngine:
         del self._engine
         gc.collect()
         cleanup_dist_env_and_memory()
+        if self._is_inside:
+            VllmEngine._occupied = False
 
     def _requests(self, asks: Iterable[Ask]) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
         from vllm import SamplingParams
@@ -303,6 +313,8 @@ def _on_a_cpu(config: Any) -> dict[str, Any]:
         os.environ.setdefault("VLLM_MLA_DISABLE", "1")
     given: dict[str, Any] = {
         "enforce_eager": True,
+        # Where a prompt is read in parts it takes back what a seeded sample has drawn, which only CUDA's generators can.
+        "enable_chunked_prefill": False,
         # Its rotary kernel turns DeepSeek-V3's queries wrongly.
         "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
     }
