@@ -64,7 +64,16 @@ def command(files: str, inner: Sequence[str], *, descend: bool = True) -> tuple[
 
 
 def _view(files: str, shown: Mapping[str, str]) -> list[str]:
-    arguments = ["--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--uid", _UID, "--gid", _UID]
+    arguments = [
+        "--unshare-all",
+        "--as-pid-1",
+        "--die-with-parent",
+        "--new-session",
+        "--uid",
+        _UID,
+        "--gid",
+        _UID,
+    ]
     arguments += ["--hostname", "sandbox", "--unsetenv", "LD_LIBRARY_PATH"]
     for capability in _CAPABILITIES:
         arguments += ["--cap-add", capability]

@@ -189,7 +189,9 @@ def test_threads_share_the_workers(sandbox):
 
 def test_a_worker_outlives_the_thread_that_needed_it(sandbox):
     with opened(sandbox.backend, workers=2) as shared:
-        threads = [threading.Thread(target=run, args=(shared, "import time; time.sleep(0.5)")) for _ in range(2)]
+        threads = [
+            threading.Thread(target=run, args=(shared, "import time; time.sleep(0.5)")) for _ in range(2)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
