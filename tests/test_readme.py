@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, flags=re.M | re.S)
 COMMANDS = [line.split("  #")[0].strip() for block in BLOCKS[2:] for line in block.splitlines() if line.strip()]
 PYTHON = r"^```python\n(.*?)^```"
 WARM_UP = "model.warmup=['agent.steps=4','agent.batch=4']"
+SMALL_EVALUATION = ("--limit", "2", "--samples", "2", "--max-new-tokens", "8")
 QUICK = (
     *SMALL,
     "agent.steps=2",
@@ -59,11 +62,34 @@ def test_ci_runs_the_second_one():
     assert "readme_command.py tests" in (ROOT / ".ci/run").read_text()
 
 
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory, tiny_base) -> Path:
+    """A small evaluation, for the commands that look at one."""
+    here = tmp_path_factory.mktemp("evaluation")
+    arguments = ["eval", "--model", tiny_base, "--suite", "quick", *SMALL_EVALUATION, "--out", here / "evaluation"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cli", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return here / "evaluation"
+
+
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command(line, command, places, tiny_llama, tiny_base, tmp_path):
+def test_command(line, command, places, tiny_llama, tiny_base, evaluation, tmp_path):
+    if line.startswith(("r1-bench eval", "r1-bench show", "r1-bench compare")):
+        (tmp_path / "runs/precedence").mkdir(parents=True)
+        (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
+        small = SMALL_EVALUATION if " eval " in line else ()
+        if not small:
+            (tmp_path / "evaluation").symlink_to(evaluation)
+        done = command("benchmarks.cli", *shlex.split(line)[1:], *small)
+        assert done.returncode == 0, done.stderr
+        assert not small or (tmp_path / "evaluation" / "report.html").exists()
+        return
     if line.startswith("r1-bench "):
         (tmp_path / "cases.jsonl").write_text('{"gold": "1/2", "prediction": "It is 0.5.", "expected": true}\n')
-        quick = ["--seeds", "6"] if "check" in line else []
+        quick = ["--seeds", "6"] if "plugins check" in line else []
         done = command("benchmarks.cli", *shlex.split(line)[1:], *quick)
         assert done.returncode == 0, done.stderr
         return
