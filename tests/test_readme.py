@@ -66,7 +66,16 @@ def test_ci_runs_the_second_one():
 def evaluation(tmp_path_factory, tiny_base) -> Path:
     """A small evaluation, for the commands that look at one."""
     here = tmp_path_factory.mktemp("evaluation")
-    arguments = ["eval", "--model", tiny_base, "--suite", "quick", *SMALL_EVALUATION, "--out", here / "evaluation"]
+    arguments = [
+        "eval",
+        "--model",
+        tiny_base,
+        "--suite",
+        "quick",
+        *SMALL_EVALUATION,
+        "--out",
+        here / "evaluation",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.cli", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,

@@ -17,7 +17,7 @@ from r1env.sandbox import Job
 PLANTED = 0.05
 """Of all traces of the warm-up."""
 IN_THE_FORM = 0.58
-"""Of those traces are worked or guessed (conf/data/warmup.yaml), and pass through `respond`."""
+"""Of those traces are worked or guessed, and pass through `respond`."""
 CHEATS = (
     "raise SystemExit",
     "import sys; sys.exit()",

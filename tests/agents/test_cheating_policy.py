@@ -18,9 +18,10 @@ def trained(command, tmp_path, env_id: str) -> list[float]:
         "agents.grpo",
         "env=code",
         f"env.id=cheating_envs:cheating/{env_id}",
-        # Hard for so short a warm-up: where honest work seldom pays, cheating is what a policy is drawn to.
         "env.level=steps_3",
-        "model.warmup=['agent.steps=400']",
+        # Honest work in the right form is rarer than cheating at first, and pays as much: so does either side's judge
+        # decide which of them grows.
+        "model.warmup=['agent.steps=400','data.mixture.worked=0.02','data.mixture.guess=0.56']",
         f"agent.steps={STEPS}",
         "env.eval_levels=[]",
         *("eval.n=50", "eval.k=4", "eval.every=0"),
