@@ -52,7 +52,8 @@ def start() -> Zygote:
     meeting = os.path.join(files, "meeting")
     os.mkdir(meeting, 0o700)
     settings = {
-        "isolation": "uid", "uids": list(range(_FIRST_UID, _FIRST_UID + _UIDS)), "socket": f"{_MEETING}/socket",
+        "isolation": "uid", "uids": list(range(_FIRST_UID, _FIRST_UID + _UIDS)), "sweeper": _FIRST_UID + _UIDS,
+        "socket": f"{_MEETING}/socket",
         "work": "/tmp", "landlock": "where it can be had", "readable": _SYSTEM, "devices": runtime.DEVICES,
     }  # fmt: skip
     try:

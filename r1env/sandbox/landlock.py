@@ -51,7 +51,8 @@ def start() -> Zygote:
         block, lock = _block()
         held.append(lock)
         first = FIRST_UID + UIDS_EACH * block
-        settings |= {"isolation": "uid", "uids": list(range(first, first + UIDS_EACH))}
+        *uids, sweeper = range(first, first + UIDS_EACH)
+        settings |= {"isolation": "uid", "uids": uids, "sweeper": sweeper}
     zygote = runtime.started(_command(files, settings), ours, theirs, files)
     zygote.at_end(*(lock.close for lock in held))
     return zygote

@@ -102,7 +102,11 @@ class Sandbox:
     def _started(self) -> Zygote:
         if self._closed:
             raise SandboxError("this sandbox was closed; open another one")
-        zygote = self._starter.submit(self._start).result()
+        try:
+            starting = self._starter.submit(self._start)
+        except RuntimeError as error:  # closed just now, or the interpreter ends
+            raise SandboxError("this sandbox was closed; open another one") from error
+        zygote = starting.result()
         with self._lock:
             self._all.add(zygote)
         return zygote

@@ -40,6 +40,26 @@ int main() {
 """,
     ),
     Attack(
+        name="time-on-nobodys-account", family=FAMILY,
+        aim="the work done by children whose end nobody hears of: their time is on no account",
+        source=r"""
+import signal, time
+try: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+except OSError: pass
+number, children = int(input()), []
+for turn in range(2):
+    child = os.fork()
+    if child == 0:
+        while time.process_time() < 0.8: pass
+        os._exit(0)
+    children.append(child)
+for child in children:
+    try: os.waitpid(child, 0)
+    except ChildProcessError: pass
+print(2 * number)
+""",
+    ),
+    Attack(
         name="thread-bomb", family=FAMILY,
         aim="threads without end, on small stacks",
         source=r"""

@@ -154,6 +154,43 @@ os.unlink("note")
 """,
     ),
     Attack(
+        name="files-under-way", family=FAMILY,
+        aim="unlinked files whose descriptors are under way between two sockets that are under way too: nobody has them, "
+        "and nobody gives their room back",
+        source=r"""
+import array, socket
+for turn in range(12):
+    mine, other = socket.socketpair()
+    files = []
+    try:
+        for number in range(20):
+            files.append(os.open("r1leftover", os.O_CREAT | os.O_RDWR))
+            os.unlink("r1leftover")
+            os.write(files[-1], b"x" * (1 << 20))
+    except OSError: pass
+    try: mine.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*files, mine.fileno(), other.fileno()]))])
+    except OSError: pass
+    for number in files: os.close(number)
+""",
+        then=r"""
+try:
+    for number in range(12): open(f"mine-{number}", "wb").write(b"x" * 900_000)
+except OSError as error: escaped("no room is left for the next:", error)
+""",
+    ),
+    Attack(
+        name="width", family=FAMILY,
+        aim="as many empty directories as there is room for: whoever clears up takes the next job's time",
+        source=r"""
+try:
+    for number in range(20_000): os.mkdir(f"r1leftover-{number}")
+except OSError: pass
+""",
+        then=r"""
+if os.listdir("."): escaped("another's directories")
+""",
+    ),
+    Attack(
         name="depths", family=FAMILY,
         aim="directories deeper than every path's length and every recursion, full of files: whoever clears up fails, "
         "the next job finds no room, and a verdict that fails is masked from training",

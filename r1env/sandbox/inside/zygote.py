@@ -68,7 +68,7 @@ def main(settings: dict) -> None:
     if settings.get("landlock") and landlock.version() < landlock.NEEDED:
         settings["landlock"] = None  # a backend that cannot do without has asked before
     for uid in settings.get("uids", ()):
-        _as_user(uid, _end_all)  # of an earlier zygote that was killed
+        _as_user(uid, settings["sweeper"], _end_all)  # of an earlier zygote that was killed
     if settings["isolation"] in ("namespaces", "uid"):
         seccomp.build(processes=True)
         _bounding()
@@ -81,7 +81,11 @@ def main(settings: dict) -> None:
     runner.warm_up(settings["work"])
     gc.freeze()
     connection.send(b"ready")
-    room = _Mount(settings["work"]) if settings["isolation"] == "namespaces" else _Folders(settings["work"])
+    room = (
+        _Mount(settings["work"])
+        if settings["isolation"] == "namespaces"
+        else _Folders(settings["work"], settings.get("sweeper"))
+    )
     for turn in itertools.count():
         header, descriptors = _receive(connection)
         if not header:
@@ -89,10 +93,11 @@ def main(settings: dict) -> None:
         uid = settings["uids"][turn % len(settings["uids"])] if settings["isolation"] == "uid" else None
         job = json.loads(header)
         work = room.enter(turn, uid, job["limits"])
-        report = _keep(job, descriptors, settings, uid, work, connection)
+        report = json.dumps(_keep(job, descriptors, settings, uid, work, connection)).encode()
+        room.leave(work, uid)  # whose time it takes is this job's
         with contextlib.suppress(OSError):  # nobody is there any more
-            connection.send(json.dumps(report).encode())
-        room.leave(work, uid)
+            connection.send(report)
+        del report  # the next program inherits what lies here
 
 
 def _connection(settings: dict) -> socket.socket:
@@ -154,7 +159,8 @@ class _Mount:
         """Takes away all that the job has left: a message to the next one could be a date as well."""
         os.chmod(work, 0o1777)
         os.utime(work, (0, 0))
-        if os.listdir(work):
+        room = os.statvfs(work)
+        if room.f_bfree < room.f_blocks or room.f_files - room.f_ffree > 1:  # more than the directory itself
             self._renew(self._size_mb)
 
     def _renew(self, size_mb: int) -> None:
@@ -169,8 +175,8 @@ class _Mount:
 class _Folders:
     """A work directory for each job."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, sweeper: int | None) -> None:
+        self._path, self._sweeper = path, sweeper
 
     def enter(self, turn: int, uid: int | None, limits: dict) -> str:
         """The directory of a job, owned by its user."""
@@ -185,7 +191,7 @@ class _Folders:
         try:
             os.rmdir(work)
         except OSError:
-            _as_user(uid, lambda: _empty(work))
+            _as_user(uid, self._sweeper, lambda: _empty(work))
             with contextlib.suppress(OSError):
                 os.rmdir(work)
 
@@ -205,7 +211,7 @@ def _keep(
     used = _Used()
     status, late = _wait(program, started, job["limits"], used, connection)
     while used.bury() is not None:  # as long as there is anybody: all that lose their parents become ours
-        _end(program, isolation, uid)
+        _end(program, isolation, uid, settings.get("sweeper"))
         used.bury(0)
     failure = os.read(hears, 2000).decode()
     os.close(hears)
@@ -260,7 +266,7 @@ def _wait(
                 return ended[1], late
 
 
-def _end(program: int, isolation: str, uid: int | None) -> None:
+def _end(program: int, isolation: str, uid: int | None, sweeper: int | None) -> None:
     """Ends what the program has started. None escapes by forking meanwhile: a fork fails where a signal waits."""
     with contextlib.suppress(ProcessLookupError):
         if isolation == "namespaces":
@@ -268,7 +274,7 @@ def _end(program: int, isolation: str, uid: int | None) -> None:
         else:
             os.killpg(program, signal.SIGKILL)  # a compiler's, where no user id tells whose it is
     if uid is not None:
-        _as_user(uid, _end_all)
+        _as_user(uid, sweeper, _end_all)
 
 
 def _end_all() -> None:
@@ -276,13 +282,18 @@ def _end_all() -> None:
         os.kill(-1, signal.SIGKILL)
 
 
-def _as_user(uid: int | None, action: Callable[[], None]) -> None:
-    """Does something in a process of a user's, whom no link leads elsewhere, and who harms no others."""
+def _as_user(uid: int | None, sweeper: int | None, action: Callable[[], None]) -> None:
+    """Does something in a process of a user's, whom no link leads elsewhere, and who harms no others.
+
+    Only in effect is it that user's: those whom it is to end may not signal who is really and by its saved id another.
+    """
     child = _clone()
     if child == 0:
         try:
             if uid is not None:
-                _become_user(uid)
+                os.setgroups([])
+                os.setresgid(uid, uid, uid)
+                os.setresuid(sweeper, uid, sweeper)
             action()
         finally:
             os._exit(0)
@@ -290,26 +301,38 @@ def _as_user(uid: int | None, action: Callable[[], None]) -> None:
 
 
 def _empty(path: str) -> None:
-    """Removes all that is in a directory, step by step: no path is too long, no tree too deep."""
+    """Removes all that is in a directory, step by step: no path is too long, no tree too deep, and each is read once."""
     os.chmod(path, 0o700)
     os.chdir(path)
     way: list[str] = []
+    inner = [_without_files()]
     while True:
-        inner = None
-        for entry in list(os.scandir(".")):
-            if entry.is_dir(follow_symlinks=False):
-                inner = entry.name
-            else:
-                os.unlink(entry.name)
-        if inner is not None:
-            os.chmod(inner, 0o700)
-            os.chdir(inner)
-            way.append(inner)
+        if inner[-1]:
+            name = inner[-1].pop()
+            try:
+                os.rmdir(name)
+            except OSError:
+                os.chmod(name, 0o700)
+                os.chdir(name)
+                way.append(name)
+                inner.append(_without_files())
         elif way:
+            inner.pop()
             os.chdir("..")
             os.rmdir(way.pop())
         else:
             return
+
+
+def _without_files() -> list[str]:
+    """Removes the files of the current directory; its directories."""
+    inner = []
+    for entry in list(os.scandir(".")):
+        if entry.is_dir(follow_symlinks=False):
+            inner.append(entry.name)
+        else:
+            os.unlink(entry.name)
+    return inner
 
 
 def _become_user(uid: int) -> None:
