@@ -84,7 +84,7 @@ def _view(files: str, shown: Mapping[str, str]) -> list[str]:
             arguments += ["--ro-bind", shown.get(path, path), path]
     arguments += ["--ro-bind", files, _INSIDE, "--dir", _WORK]
     for device in runtime.DEVICES:
-        arguments += ["--dev-bind", device, device, "--remount-ro", device]  # may be written to, but not dated
+        arguments += ["--dev-bind", device, device]
     return [*arguments, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
