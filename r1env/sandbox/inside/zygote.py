@@ -291,6 +291,8 @@ def _as_user(uid: int | None, sweeper: int | None, action: Callable[[], None]) -
     if child == 0:
         try:
             if uid is not None:
+                if sweeper is None:
+                    raise ValueError("there is no user id to sweep with")
                 os.setgroups([])
                 os.setresgid(uid, uid, uid)
                 os.setresuid(sweeper, uid, sweeper)
