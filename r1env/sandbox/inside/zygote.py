@@ -3,7 +3,7 @@
 Runs inside the sandbox, started by a backend: the standard library and the files beside this one, nothing else. It takes
 one job after the other from a socket, each a small header and descriptors of memory files: the program, its input, its
 outputs. It never reads those itself, so that a child, which inherits its memory, finds nothing there of other jobs but
-their limits and how they ended.
+what freed memory may still show of their limits and how they ended.
 
 A job is one child, which becomes the program. This process waits, ends everything that is left of it, and says over the
 socket, which the program does not have, how it went. How the program is kept apart is told by `isolation`:
@@ -251,7 +251,7 @@ def _wait(
     clock = (~program << 3) | 2  # of a process's CPU time; clock_getcpuclockid(3)
     abandoned = select.poll()
     abandoned.register(connection, 0)  # a hang-up is told always
-    late = None
+    late = None  # of a job that nobody waits for any more it does not matter what it says
     while True:
         left = limits["wall_s"] - (time.monotonic() - started)
         with contextlib.suppress(OSError):
