@@ -1,0 +1,36 @@
+"""Schemas of every command's configuration: what may be set, of what type, within what bounds.
+
+The YAML in conf/ holds the values; `agents.cli` merges it with these classes, so that an unknown key or a
+value of the wrong type is an error before anything starts. What a value means is said beside it in conf/.
+"""
+
+from agents.config.common import (
+    EngineConfig,
+    EnvConfig,
+    LoggerConfig,
+    LoraConfig,
+    ModelConfig,
+    PromptConfig,
+    RewardConfig,
+    RunConfig,
+)
+from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
+from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig
+
+__all__ = [
+    "DataConfig",
+    "EngineConfig",
+    "EnvConfig",
+    "GRPOAgentConfig",
+    "GRPOConfig",
+    "GRPOEvalConfig",
+    "LoggerConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "PromptConfig",
+    "RewardConfig",
+    "RunConfig",
+    "SFTAgentConfig",
+    "SFTConfig",
+    "SFTEvalConfig",
+]
