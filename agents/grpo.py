@@ -14,22 +14,20 @@ groups whose rewards are all equal have no gradient and are left out where that 
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents import cli
-from agents.config import GRPOConfig, ModelConfig
+from agents.config import GRPOConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from agents.collate import Batch, Sample
+    from agents.collate import Sample
     from agents.run import Run
     from agents.setup import Parts
 
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 def train(cfg: GRPOConfig) -> Path:
     """Run or resume a training; returns the run directory."""
     # torch and what needs it is imported within functions, so that --help answers at once
+    from agents import warmup
     from agents.run import Run
     from agents.setup import parts
 
@@ -44,7 +43,7 @@ def train(cfg: GRPOConfig) -> Path:
         if not run.finished:
             building = parts(
                 cfg,
-                lambda device: _policy(cfg, device),
+                lambda device: warmup.starting_policy(cfg, device),
                 temperature=cfg.agent.temperature,
                 max_new_tokens=cfg.eval.max_new_tokens or cfg.max_new_tokens,
             )
@@ -57,17 +56,20 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
     import torch
 
-    from agents import loggers, optim, progress, rollout
+    from agents import loggers, optim, progress, rollout, warmup
     from agents.advantage import group_advantages
     from agents.collate import from_rollout
     from agents.measure import Measurement
+    from agents.reference import initial_policy
     from agents.setup import file_inputs
     from model.engine import SamplingParams
 
     agent, started = cfg.agent, time.perf_counter()
     optimizer = optim.adamw(p.policy, agent)
-    reference = _reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
-    resumed = run.resume(p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, _base(cfg).path))
+    reference = initial_policy(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
+    resumed = run.resume(
+        p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, warmup.starting_model(cfg).path)
+    )
     p.engine.load_weights(p.policy, run.step)
     logger = loggers.build(run)
     measurement = Measurement(cfg, p.env, p.evaluator)
@@ -120,7 +122,9 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
                 run.save(step, p.policy, optimizer)
             run.stop_if_asked(step, p.policy, optimizer)
 
-    metrics = measurement.metrics(run.notes["before"], measurement.full("after training"), note=_note(cfg))
+    metrics = measurement.metrics(
+        run.notes["before"], measurement.full("after training"), note=warmup.note(cfg)
+    )
     metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
     metrics["grading_this_process"] = dataclasses.asdict(p.pool.stats)
     metrics["seconds_this_process"] = time.perf_counter() - started
@@ -143,6 +147,7 @@ def update(
     import torch
 
     from agents import collate, losses, optim
+    from agents.forward import sampled_logprobs
 
     agent = cfg.agent
     skip = agent.skip_zero_advantage and reference is None
@@ -153,20 +158,22 @@ def update(
     old = None
     if len(chunks) > 1:  # later minibatches meet a policy that has moved: remember it as it was
         with torch.no_grad():
-            old = [[_logprobs(p.policy, b, agent.temperature) for b in minibatch] for minibatch in batches]
+            old = [
+                [sampled_logprobs(p.policy, b, agent.temperature) for b in minibatch] for minibatch in batches
+            ]
 
     loss_sum, kl_sum, clipped_sum, trained, gap, norms = 0.0, 0.0, 0.0, 0, 0.0, []
     for m, (chunk, minibatch) in enumerate(zip(chunks, batches)):
         tokens = max(1, sum(sum(s.trained) for group in chunk for s in group))
         for b, batch in enumerate(minibatch):
-            logprobs = _logprobs(p.policy, batch, agent.temperature)
+            logprobs = sampled_logprobs(p.policy, batch, agent.temperature)
             before = old[m][b] if old else logprobs.detach()
             loss, clipped = losses.clipped_policy_loss(
                 logprobs, before, batch.advantages, agent.clip_low, agent.clip_high
             )
             if reference is not None:
                 with torch.no_grad(), reference() as initial:
-                    reference_logprobs = _logprobs(initial, batch, agent.temperature)
+                    reference_logprobs = sampled_logprobs(initial, batch, agent.temperature)
                 kl = losses.kl_k3(logprobs, reference_logprobs)
                 loss = loss + agent.kl_coef * kl
                 kl_sum += float(kl.detach().sum())
@@ -188,62 +195,6 @@ def update(
         "groups": len(samples_PG),
         "groups_skipped": len(samples_PG) - sum(map(len, kept)),
     }
-
-
-def _reference(policy: Any, *, lora: bool) -> Callable[[], AbstractContextManager[Any]]:
-    """A context that gives the policy as it is now, for the KL term: a copy, or LoRA's frozen base at no cost."""
-    if lora:
-
-        @contextlib.contextmanager
-        def base() -> Iterator[Any]:
-            with policy.without_lora():
-                yield policy
-
-        return base
-    initial = copy.deepcopy(policy).requires_grad_(False)
-    return lambda: contextlib.nullcontext(initial)
-
-
-def _logprobs(policy: Any, batch: Batch, temperature: float) -> torch.Tensor:
-    from model.logprobs import token_logprobs
-
-    hidden = policy.hidden(batch.packed)
-    # index_select, not brackets: those add up the gradients of a shared prompt's last token in the order in which
-    # threads come along, and a resumed run would differ in the last bit.
-    return token_logprobs(
-        policy, hidden.index_select(0, batch.predict), batch.targets, temperature=temperature
-    )[0]
-
-
-def _policy(cfg: GRPOConfig, device: torch.device) -> tuple[Any, Any]:
-    from agents.setup import load_policy
-
-    if _is_warmed_up(cfg):
-        from agents.warmup import ensure_base
-
-        ensure_base(cfg)
-    return load_policy(_base(cfg), device, cfg.seed)
-
-
-def _base(cfg: GRPOConfig) -> ModelConfig:
-    """The policy that training starts from."""
-    if not _is_warmed_up(cfg):
-        return cfg.model
-    from agents.warmup import base_dir
-
-    return dataclasses.replace(cfg.model, path=str(base_dir(cfg)))
-
-
-def _is_warmed_up(cfg: GRPOConfig) -> bool:
-    return cfg.model.name == "tiny" and cfg.model.path is None
-
-
-def _note(cfg: GRPOConfig) -> str:
-    if _is_warmed_up(cfg):
-        from agents import warmup
-
-        return warmup.note(warmup.warmup_config(cfg))
-    return ""
 
 
 if __name__ == "__main__":

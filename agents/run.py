@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from omegaconf import OmegaConf
@@ -50,6 +50,16 @@ class Busy(RunError):
 def cache_dir() -> Path:
     """Where derived files live: `R1_CACHE`, by default `~/.cache/r1`."""
     return Path(os.environ.get("R1_CACHE") or Path.home() / ".cache" / "r1").expanduser()
+
+
+class Stateful(Protocol):
+    """What training changes, after torch's convention; of tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must be stored to go on exactly."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Puts it back."""
 
 
 class Run:
@@ -139,8 +149,15 @@ class Run:
 
     # --- save and resume -----------------------------------------------------------------------------
 
-    def save(self, step: int, policy: Any, optimizer: torch.optim.Optimizer) -> None:
-        """Store all that the steps from `step` on depend on, then drop the previous save."""
+    def save(self, step: int, policy: Any, optimizer: torch.optim.Optimizer, **more: Stateful) -> None:
+        """Store all that the steps from `step` on depend on, then drop the previous save.
+
+        Args:
+            step: the last one that is done.
+            policy: its trainable state is stored.
+            optimizer: and its state,
+            more: and that of whatever else training changes, by the name of its file.
+        """
         self.step = step
         final = self.path / "state" / f"step-{step:06d}"
         if final.exists():  # whole, as it was renamed into place; taking it away first could lose everything
@@ -149,7 +166,8 @@ class Run:
         with _writing(self.path, partial):
             partial.mkdir(parents=True, exist_ok=True)
             _store(policy.trainable_state(), partial / "policy.pt")
-            _store(optimizer.state_dict(), partial / "optimizer.pt")
+            for name, part in {"optimizer": optimizer, **more}.items():
+                _store(part.state_dict(), partial / f"{name}.pt")
             files = {f.name: records.sha256_file(f) for f in sorted(partial.iterdir())}
             state = {"step": step, "notes": self.notes, "inputs": self.inputs, "files": files}
             records.write_json_atomic(partial / "state.json", state)
@@ -158,13 +176,16 @@ class Run:
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def resume(self, policy: Any, optimizer: torch.optim.Optimizer, inputs: Mapping[str, str]) -> bool:
+    def resume(
+        self, policy: Any, optimizer: torch.optim.Optimizer, inputs: Mapping[str, str], **more: Stateful
+    ) -> bool:
         """Load the last save, if there is one, and drop the log rows after it.
 
         Args:
             policy: gets the saved weights.
             optimizer: gets the saved state.
             inputs: path → sha256 of what the run is made from; a resumed run must be made from the same.
+            more: as in `save`; each gets its state.
 
         Raises:
             RunError: naming the file that is missing, damaged, or another than when the run began.
@@ -172,14 +193,15 @@ class Run:
         saves = sorted(p for p in (self.path / "state").glob("step-*") if p.name[5:].isdigit())
         self.inputs = dict(inputs)
         if saves:
-            files = self._verified(saves[-1])
+            files = self._verified(saves[-1], {"policy", "optimizer", *more})
             if changed := sorted(k for k in {*inputs, *self.inputs} if inputs.get(k) != self.inputs.get(k)):
                 raise RunError(
                     f"{changed[0]} is not what it was when the run in {self.path} began; restore it, or choose "
                     "another run.dir"
                 )
             policy.load_trainable_state(torch.load(files / "policy.pt", weights_only=True))
-            optimizer.load_state_dict(torch.load(files / "optimizer.pt", weights_only=True))
+            for name, part in {"optimizer": optimizer, **more}.items():
+                part.load_state_dict(torch.load(files / f"{name}.pt", weights_only=True))
         for log in (self.metrics, self.rollouts):
             try:
                 log.truncate_to(lambda row: bool(saves) and row["step"] <= self.step)
@@ -187,13 +209,13 @@ class Run:
                 raise RunError(f"{log.path} holds a row without a step: it is damaged; restore it") from error
         return bool(saves)
 
-    def _verified(self, save: Path) -> Path:
+    def _verified(self, save: Path, parts: set[str]) -> Path:
         advice = f"delete {save} to start this run anew, or restore the file"
         try:
             state = json.loads((save / "state.json").read_text())
             self.step, self.notes = int(state["step"]), dict(state["notes"])
             self.inputs, hashes = dict(state["inputs"]), dict(state["files"])
-            if self.step != int(save.name[5:]) or not {"policy.pt", "optimizer.pt"} <= set(hashes):
+            if self.step != int(save.name[5:]) or set(hashes) != {f"{name}.pt" for name in parts}:
                 raise ValueError("it is not what was saved")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{save / 'state.json'} is missing or damaged; {advice}") from error
@@ -282,14 +304,14 @@ class Run:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def stop_if_asked(self, step: int, policy: Any, optimizer: torch.optim.Optimizer) -> None:
+    def stop_if_asked(self, step: int, policy: Any, optimizer: torch.optim.Optimizer, **more: Stateful) -> None:
         """Between steps: save and leave if a signal asked for it.
 
         Raises:
             Interrupted: after saving.
         """
         if self._stop_requested:
-            self.save(step, policy, optimizer)
+            self.save(step, policy, optimizer, **more)
             raise Interrupted(
                 f"interrupted after step {step}, saved; the same command with run.dir={self.path} resumes"
             )

@@ -14,19 +14,45 @@ import dataclasses
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agents import cli, progress
-from agents.config import GRPOConfig, SFTConfig
+from agents.config import GRPOConfig, ModelConfig, SFTConfig
 from agents.run import Busy, Interrupted, cache_dir
-from agents.setup import file_inputs
+from agents.setup import file_inputs, load_policy
 from r1env import records
 from r1env.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
 
 NOTE = (
     "The base was made by a supervised warm-up in which {worked:.0%} of the traces work the task out in the "
     "asked form, {guess:.0%} guess in that form and {untagged:.0%} work it out without the form. Reinforcement "
     "learning elicits the behaviour that the warm-up planted, far more than it teaches arithmetic."
 )
+
+
+def starting_policy(cfg: GRPOConfig, device: torch.device) -> tuple[Any, Any]:
+    """The policy that training starts from and its tokenizer; a base that is missing is made."""
+    if is_warmed_up(cfg):
+        ensure_base(cfg)
+    return load_policy(starting_model(cfg), device, cfg.seed)
+
+
+def starting_model(cfg: GRPOConfig) -> ModelConfig:
+    """`cfg.model`, its path that of the base where it has none of its own."""
+    return dataclasses.replace(cfg.model, path=str(base_dir(cfg))) if is_warmed_up(cfg) else cfg.model
+
+
+def is_warmed_up(cfg: GRPOConfig) -> bool:
+    """Whether training starts from a base that is made here."""
+    return cfg.model.name == "tiny" and cfg.model.path is None
+
+
+def note(cfg: GRPOConfig) -> str:
+    """What an honest reader must know about the policy that training started from; empty if there is nothing."""
+    return _note(warmup_config(cfg)) if is_warmed_up(cfg) else ""
 
 
 def base_dir(cfg: GRPOConfig) -> Path:
@@ -55,7 +81,7 @@ def ensure_base(cfg: GRPOConfig) -> None:
         progress.say(f"base policy: cached warm-up {directory}")
         return
     progress.say("base policy: none cached, so a warm-up makes it (once)")
-    progress.say("  " + note(warm))
+    progress.say("  " + _note(warm))
     _make(warm)
 
 
@@ -110,6 +136,5 @@ def warmup_config(cfg: GRPOConfig) -> SFTConfig:
     return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory)))
 
 
-def note(warm: SFTConfig) -> str:
-    """What an honest reader must know about such a base."""
+def _note(warm: SFTConfig) -> str:
     return NOTE.format(**warm.data.mixture)
