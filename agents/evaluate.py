@@ -94,13 +94,13 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     """`{pass_at_1, pass_at_1_ci95, pass_at_k, k, format, mean_tokens, n, …}` of rollouts [n][k].
 
     Of several turns the last grade counts, and how the turns went is told beside it (`agents.rollout.by_turn`).
-    pass@1 is the mean over k samples, its interval a bootstrap over tasks (samples of one task are not
+    pass@1 is the mean over k samples, its interval a score interval over tasks (samples of one task are not
     independent). Unscorable samples are left out and counted.
     """
     scored = [[r.grade.verdict == "correct" for r in g if r.grade.verdict != "unscorable"] for g in rollouts]
     flat = [r for g in rollouts for r in g]
     means = [float(np.mean(s)) for s in scored if s]
-    interval = stats.mean_ci95(means) if means else None
+    interval = stats.share_ci95(means, samples=k) if means else None
     k_scored = min((len(s) for s in scored if s), default=0)
     parts = mean_parts(flat)
     return {

@@ -95,15 +95,14 @@ def hidden(trunk: Trunk, packed: Packed) -> Tensor:
 
 def unfit(module: nn.Module, config: V3Config) -> str | None:
     """Why a policy, or its trunk, is not for these kernels; None if it is."""
-    if any(
-        t.device.type != "cpu" or t.dtype != torch.float32 for t in (*module.parameters(), *module.buffers())
-    ):
+    weights = [*module.parameters()]
+    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (*weights, *module.buffers())):
         return "it needs all weights in float32 on a CPU"
     if config.attention_bias:
         return "it has no attention_bias"
     if config.n_routed_experts > MAX_EXPERTS:
         return f"it has room for {MAX_EXPERTS} experts"
-    if sum(p.numel() for p in module.parameters()) > MAX_PARAMETERS:
+    if sum(t.numel() for t in weights) > MAX_PARAMETERS:
         return f"the policy has more than {MAX_PARAMETERS:,} parameters"
     return None
 

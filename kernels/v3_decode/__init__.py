@@ -1,8 +1,8 @@
 """A decoding step of a small DeepSeek-V3 policy on a CPU, the whole network in one call.
 
 At a million parameters, torch's step is mostly the cost of its two hundred operations; here it is arithmetic. The
-specification is `model.engine.native.LatentDecoder.step`, in float32.
-Legend: R rows, D model, H heads, C latent, S rotary dimensions, V vocabulary, E experts, I width of an expert.
+specification is `model.engine.native.LatentDecoder`, in float32.
+Legend: R rows, P prompts, N tokens of all prompts, D model, H heads, C latent, S rotary dimensions, V vocabulary, E experts, I width of an expert.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from kernels.v3 import MAX_EXPERTS, Shape
 PAD = 32
 """Columns of stored matrices are padded to a multiple of this."""
 SOURCE = Path(__file__).with_name("step.cpp")
-_ROUTER = 9
-"""Place of the router among a layer's tensors; None in a dense layer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,6 +90,12 @@ class Step:
         self._whole = [embed.contiguous(), norm.contiguous(), _stored(head)]
         self._layers = [_arranged(layer) for layer in layers]
         self._widths = [len(layer.gate) for layer in layers]
+        self._sparse = sum(layer.router is not None for layer in layers)
+        self._addresses = [[*map(_address, layer)] for layer in self._layers]
+        self.size = sum(
+            t.numel() for t in (*self._whole, *(t for layer in self._layers for t in layer)) if t is not None
+        )
+        """Weights in all, their padding included."""
         self._constants = (ctypes.c_double * 3)(shape.eps, shape.latent_eps, shape.scaling)
 
     def __call__(
@@ -118,30 +122,92 @@ class Step:
             Logits float32 [R, V]; and the experts that each token has chosen, int64 [R, layers with experts, K], or
             None.
         """
+        logits = torch.empty(len(tokens), self.shape.vocabulary)
+        routes = self._routes(len(tokens)) if routed else None
+        self._run(tokens, caches, caches[0].shape[1], lengths, turns, logits, routes, threads=threads)
+        return logits, routes
+
+    def read(
+        self, tokens: Tensor, bounds: Tensor, turns: Tensor, *, routed: bool, threads: int
+    ) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Reads whole prompts, which lie end to end. A prompt is one thread's.
+
+        Args:
+            tokens: int64 [N].
+            bounds: Where the P prompts begin, and N, int64 [P + 1].
+            turns: Rotations of all positions, complex64 [≥ longest prompt, S / 2].
+            routed: Whether the chosen experts are wanted.
+            threads: At most so many work.
+
+        Returns:
+            Logits behind the prompts float32 [P, V]; what the cache is to hold of every token, by layer float32
+            [N, C + S]; and the experts that each token has chosen, int64 [N, layers with experts, K], or None.
+        """
+        s, count = self.shape, len(tokens)
+        sizes = bounds.diff()
+        starts = bounds[:-1].repeat_interleave(sizes)
+        answers = torch.full((count,), -1)
+        answers[bounds[1:] - 1] = torch.arange(len(sizes))
+        latents = [torch.empty(count, s.latent + s.rope) for _ in self._layers]
+        logits = torch.empty(len(sizes), s.vocabulary)
+        routes = self._routes(count) if routed else None
+        self._run(
+            tokens,
+            latents,
+            1,
+            torch.arange(1, count + 1) - starts,
+            turns,
+            logits,
+            routes,
+            places=starts,
+            answers=answers,
+            bounds=bounds,
+            threads=threads,
+        )
+        return logits, latents, routes
+
+    def _routes(self, tokens: int) -> Tensor:
+        return torch.empty(tokens, self._sparse, self.shape.chosen, dtype=torch.int64)
+
+    def _run(
+        self,
+        tokens: Tensor,
+        caches: Sequence[Tensor],
+        capacity: int,
+        lengths: Tensor,
+        turns: Tensor,
+        logits: Tensor,
+        routes: Tensor | None,
+        *,
+        places: Tensor | None = None,
+        answers: Tensor | None = None,
+        bounds: Tensor | None = None,
+        threads: int,
+    ) -> None:
         s = self.shape
-        rows, capacity = len(tokens), caches[0].shape[1]
         tokens, lengths, turns = tokens.contiguous(), lengths.contiguous(), turns.contiguous()
-        sparse = sum(layer[_ROUTER] is not None for layer in self._layers)
-        routes = torch.empty(rows, sparse, s.chosen, dtype=torch.int64) if routed else None
-        dims = [
-            *(rows, sparse, capacity, s.hidden, s.layers, s.heads, s.latent, s.rope, s.query_latent),
-            *(s.vocabulary, s.experts, s.chosen, s.expert_width, s.groups, s.chosen_groups),
-            *(int(s.softmax), int(s.normalise), int(s.corrected), *self._widths),
-        ]
-        pointers = [t.data_ptr() for t in (*self._whole, turns, lengths)]
-        for tensors, cache in zip(self._layers, caches):
-            pointers += [0 if t is None else t.data_ptr() for t in tensors] + [cache.data_ptr()]
-        logits = torch.empty(rows, s.vocabulary)
+        shape = (s.hidden, s.layers, s.heads, s.latent, s.rope, s.query_latent, s.vocabulary)
+        router = (s.groups, s.chosen_groups, int(s.softmax), int(s.normalise), int(s.corrected))
+        experts = (s.experts, s.chosen, s.expert_width)
+        dims = [len(tokens), self._sparse, capacity, *shape, *experts, *router, *self._widths]
+        pointers = [*map(_address, (*self._whole, turns, lengths, places, answers))]
+        for addresses, cache in zip(self._addresses, caches):
+            pointers += [*addresses, cache.data_ptr()]
         self._function(
             (ctypes.c_int64 * len(dims))(*dims),
             self._constants,
             (ctypes.c_void_p * len(pointers))(*pointers),
-            ctypes.c_void_p(tokens.data_ptr()),
-            ctypes.c_void_p(logits.data_ptr()),
-            ctypes.c_void_p(None if routes is None else routes.data_ptr()),
+            ctypes.c_void_p(_address(tokens)),
+            ctypes.c_void_p(_address(logits)),
+            ctypes.c_void_p(_address(routes)),
+            ctypes.c_void_p(_address(bounds)),
+            ctypes.c_int64(0 if bounds is None else len(bounds) - 1),
             ctypes.c_int64(threads),
         )
-        return logits, routes
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _arranged(layer: LayerWeights) -> list[Tensor | None]:

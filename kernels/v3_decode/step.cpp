@@ -1,4 +1,5 @@
-// One decoding step of a DeepSeek-V3 policy in float32: a token in, logits out, for many rows at once.
+// One decoding step of a DeepSeek-V3 policy in float32: a token in, logits out, for many rows at once. Prompts are read
+// the same way: their tokens are rows of one place of the cache, in their order, each of which sees those before it.
 //
 // Rows are divided among threads, and a thread takes them block by block through the whole network, so that a block's
 // activations stay in its cache and threads never wait for each other. Attention is absorbed: it happens among the
@@ -39,6 +40,9 @@ struct Model {
   const float *embed, *norm, *head;
   const float *turns;      // [capacity, S / 2, 2]: cosine and sine
   const int64_t *lengths;  // tokens of each row, the newest included
+  const int64_t *place;    // where each row's cache begins, in units of `capacity` columns; null: row after row
+  const int64_t *answer;   // where each row's logits go, or -1 if none are wanted; null: row after row
+  int64_t longest;         // of the lengths
   const Layer *layer;
   int64_t *routes;         // [rows, sparse layers, K], or null
 };
@@ -67,13 +71,14 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
   for (int r = 0; r < count; ++r) {
     const int64_t row = first + r, end = m.lengths[row];
     const float *turns = m.turns + (end - 1) * S;
-    float *cached = l.cache + row * m.capacity * W, *newest = cached + (end - 1) * W;
+    const auto keys = [&](int64_t row) { return l.cache + (m.place ? m.place[row] : row) * m.capacity * W; };
+    float *cached = keys(row), *newest = cached + (end - 1) * W;
     rms_norm(&b.down[r * downs + own], l.kv_norm, newest, C, m.latent_eps);
     std::memcpy(newest + C, &b.down[r * downs + own + C], S * sizeof(float));
     rotate(newest + C, turns, S);
-    if (r + 1 < count) expect(cached - (end - 1) * W + m.capacity * W, W);
+    if (r + 1 < count) expect(keys(row + 1), W);
     for (int h = 0; h < H; ++h) rotate(&b.query[r * queries + h * W + C], turns, S);
-    attend(&b.query[r * queries], l.cache + row * m.capacity * W, H, C, W, end, &b.attended[r * H * C], b.attend);
+    attend(&b.query[r * queries], cached, H, C, W, end, &b.attended[r * H * C], b.attend);
   }
   product(b.attended.data(), H * C, l.out, b.out.data(), wide, count, wide, H * C);
   for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * wide], D);
@@ -134,7 +139,7 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
   b.inner.resize(BLOCK * widest);
   b.out.resize(BLOCK * std::max(Dp, Vp));
   b.gathered.resize(BLOCK * Dp);
-  b.attend.resize(int(m.H), W, m.capacity);
+  b.attend.resize(int(m.H), W, m.longest);
   b.router.resize(BLOCK * padded(int(m.E)));
   for (int64_t first = begin; first < end; first += BLOCK) {
     const int count = int(std::min<int64_t>(BLOCK, end - first));
@@ -145,9 +150,16 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
       network(m, m.layer[i], count, b, routes);
       if (routes && m.layer[i].router) routes += m.K;
     }
-    for (int r = 0; r < count; ++r) rms_norm(&b.x[r * Dp], m.norm, &b.normed[r * Dp], D, m.eps);
-    product(b.normed.data(), Dp, m.head, b.out.data(), Vp, count, Vp, D);
-    for (int r = 0; r < count; ++r) std::memcpy(logits + (first + r) * V, &b.out[r * Vp], V * sizeof(float));
+    int wanted = 0;
+    int64_t answers[BLOCK];
+    for (int r = 0; r < count; ++r) {
+      const int64_t answer = m.answer ? m.answer[first + r] : first + r;
+      if (answer < 0) continue;
+      rms_norm(&b.x[r * Dp], m.norm, &b.normed[wanted * Dp], D, m.eps);
+      answers[wanted++] = answer;
+    }
+    product(b.normed.data(), Dp, m.head, b.out.data(), Vp, wanted, Vp, D);
+    for (int i = 0; i < wanted; ++i) std::memcpy(logits + answers[i] * V, &b.out[i * Vp], V * sizeof(float));
   }
 }
 
@@ -155,9 +167,11 @@ void decode(const Model &m, const int64_t *tokens, float *logits, int64_t begin,
 
 extern "C" int64_t v3_decode_panel_width() { return WIDE; }
 
-// dims, constants and pointers in the order of kernels/v3_decode/__init__.py.
+// dims, constants and pointers in the order of kernels/v3_decode/__init__.py. bounds [parts + 1] are where the rows may be
+// divided among threads; null: anywhere.
 extern "C" void v3_decode_step(const int64_t *dims, const double *constants, void *const *pointers,
-                               const int64_t *tokens, float *logits, int64_t *routes, int64_t threads) {
+                               const int64_t *tokens, float *logits, int64_t *routes, const int64_t *bounds,
+                               int64_t parts, int64_t threads) {
   Model m;
   std::memcpy(&m.rows, dims, 13 * sizeof(int64_t));
   m.router = {m.E, m.K, dims[13], dims[14], dims[15] != 0, dims[16] != 0, dims[17] != 0, constants[2]};
@@ -169,14 +183,23 @@ extern "C" void v3_decode_step(const int64_t *dims, const double *constants, voi
   m.head = at(2);
   m.turns = at(3);
   m.lengths = static_cast<const int64_t *>(pointers[4]);
+  m.place = static_cast<const int64_t *>(pointers[5]);
+  m.answer = static_cast<const int64_t *>(pointers[6]);
+  m.longest = *std::max_element(m.lengths, m.lengths + m.rows);
   m.routes = routes;
   std::vector<Layer> layers(m.layers);
   for (int i = 0; i < m.layers; ++i) {
-    const int p = 5 + 14 * i;
+    const int p = 7 + 14 * i;
     layers[i] = {at(p), at(p + 1), at(p + 2), at(p + 3), at(p + 4), at(p + 5), at(p + 6), at(p + 7), at(p + 8),
                  at(p + 9), at(p + 10), at(p + 11), at(p + 12), static_cast<float *>(pointers[p + 13]), dims[18 + i]};
   }
   m.layer = layers.data();
+  if (bounds) {
+    parallel(parts, threads, 1, [&](int64_t begin, int64_t end, int64_t) {
+      decode(m, tokens, logits, bounds[begin], bounds[end]);
+    });
+    return;
+  }
   // Whole blocks to each thread: an expert's matrices are read once a block.
   parallel(m.rows, threads, 8, [&](int64_t begin, int64_t end, int64_t) { decode(m, tokens, logits, begin, end); });
 }

@@ -223,10 +223,11 @@ class Batch:
         params = self._params
         if len(rows) < len(self.rows):
             logits, params = logits[at], params.keep(at)
-        early = torch.from_numpy(np.flatnonzero(self._lengths[rows] < self._minimums[rows])).to(self.device)
-        banned = logits[early[:, None], self._ends].float()
-        logits[early[:, None], self._ends] = float("-inf")
         places = self._lengths[rows]
+        early = torch.from_numpy(np.flatnonzero(places < self._minimums[rows])).to(self.device)
+        if len(early):
+            banned = logits[early[:, None], self._ends].float()
+            logits[early[:, None], self._ends] = float("-inf")
         drawn, logprobs, policy_logprobs = draw(logits, self._numbers(rows), params)
         if len(early):
             # The policy's own probabilities are out of all tokens, those included that may not be drawn yet.

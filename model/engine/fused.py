@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from model.v3 import Layer, V3Policy
 
 OP = "v3_decode"
+TORCH_READS = 10_000_000
+"""Prompts of policies with more weights than this are read by torch, whose products are faster: the cost of its calls no
+longer counts. The prompts themselves must not decide it: a request would then come out otherwise in other company."""
 
 
 def decoder_for(policy: V3Policy, max_cache_tokens: int | None = None) -> LatentDecoder:
@@ -33,7 +36,7 @@ def decoder_for(policy: V3Policy, max_cache_tokens: int | None = None) -> Latent
 
 
 class FusedDecoder(LatentDecoder):
-    """A `model.policy.Decoder` whose prompts are read by torch and whose steps are compiled.
+    """A `model.policy.Decoder` whose steps are compiled, and of the smallest policies the reading of prompts.
 
     Raises:
         KernelUnavailable: the step cannot be compiled here.
@@ -54,6 +57,22 @@ class FusedDecoder(LatentDecoder):
             policy.lm_head_weight,
             [_weights(layer) for layer in self.layers],
         )
+
+    def read(self) -> Tensor:
+        """Reads the prompts that have entered, and fills the cache; returns the logits behind them [P, V]."""
+        if self._kernel.size > TORCH_READS:
+            return super().read()
+        bounds = torch.tensor([0, *(segment.start + segment.length for segment in self.packed.segments)])
+        logits, latents, self.routes = self._kernel.read(
+            self.packed.token_ids,
+            bounds,
+            self._turns(),
+            routed=self.routed,
+            threads=torch.get_num_threads(),
+        )
+        for layer, latent in enumerate(latents):
+            self.cache.fill(layer, latent)
+        return logits
 
     def step(self, tokens: Tensor) -> Tensor:
         """Reads the next tokens of every row, int64 [R] or [R, J]; returns the logits after each [R, (J,) V]."""

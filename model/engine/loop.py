@@ -16,7 +16,7 @@ from model.engine.base import Piece, Request, SamplingParams
 from model.engine.batch import Batch, Row
 from model.engine.sampling import request_seed
 from model.policy import Policy
-from model.tokenizer import decode
+from model.tokenizer import decoder
 from r1env.errors import ConfigError, DataError, RunError
 from r1env.types import Completion
 
@@ -67,6 +67,7 @@ class LoopEngine:
         self.guesses = self.right_guesses = 0
         """Tokens guessed ahead in the last round of sampling, and how many of them were drawn."""
         ends = policy.eos_token_ids or (tokenizer.eos_token_id,)
+        self._decode = decoder(tokenizer)
         self._ends = tuple(i for i in ends if i is not None and i < len(policy.lm_head_weight))
         self._running = 0
         self._queue: collections.deque[Request] = collections.deque()
@@ -192,7 +193,7 @@ class LoopEngine:
         token_ids, logprobs, policy_logprobs = batch.written_by(i)
         stopped = text is not None or token_ids[-1] in self._ends
         return Completion(
-            text=decode(self.tokenizer, token_ids) if text is None else text,
+            text=self._decode(token_ids) if text is None else text,
             token_ids=tuple(token_ids),
             logprobs=tuple(logprobs),
             policy_logprobs=tuple(policy_logprobs),
@@ -207,9 +208,9 @@ class LoopEngine:
         if not stop:
             return None
         last = max(len(text.encode()) for text in stop) + _MARGIN
-        end = decode(self.tokenizer, batch.token_ids(i, last))
+        end = self._decode(batch.token_ids(i, last))
         if not any(text in end for text in stop):
             return None
-        whole = decode(self.tokenizer, batch.token_ids(i))
+        whole = self._decode(batch.token_ids(i))
         places = [whole.find(text) for text in stop if text in whole]
         return whole[: min(places)] if places else None

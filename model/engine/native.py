@@ -102,8 +102,12 @@ class LatentDecoder:
         """
         if not self.cache.rows:
             self.arrange()
-        model = self.policy.model
-        self.packed = packed = self.cache.enter(prompts, counts)
+        self.packed = self.cache.enter(prompts, counts)
+        return self.read()
+
+    def read(self) -> Tensor:
+        """Reads the prompts that have entered, and fills the cache; returns the logits behind them [P, V]."""
+        model, packed = self.policy.model, self.packed
         x = model.embed_tokens(packed.token_ids)
         turns = self._turns()[packed.positions]
         routing = Routing() if self.routed else None
