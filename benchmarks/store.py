@@ -204,7 +204,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with file:
         for number, line in enumerate(file, start=1):
             try:
-                found = json.loads(line)
+                found = json.loads(line.decode())  # of bytes, json first finds out their encoding
                 key_of(found)
             except (ValueError, KeyError, TypeError) as error:
                 if not line.endswith(b"\n"):

@@ -23,6 +23,9 @@ from typing import IO, Any
 from r1env.env import OUT_OF_MEMORY
 from r1env.errors import R1Error
 from r1env.registry import EnvSpec
+from r1env.types import Grade
+
+_FIELDS = [field.name for field in dataclasses.fields(Grade)]
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def _serve(requests: IO[bytes], replies: int) -> None:
             grade = env.grade(task, transcript)
             signal.setitimer(signal.ITIMER_REAL, 0)
             message = {
-                "grade": dataclasses.asdict(grade),
+                "grade": {name: getattr(grade, name) for name in _FIELDS},
                 "cpu_s": _cpu_seconds(),
                 "grown_mb": memory.grown_mb(),
                 "spoiled": grade.detail == OUT_OF_MEMORY,

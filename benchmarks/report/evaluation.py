@@ -111,11 +111,14 @@ def read(
     verdicts: dict[Key, str] = {}
     places: dict[Key, tuple[int, int]] = {}
     for offset, size, row in _rows(directory / "grades.jsonl"):
-        places[_key(row)] = offset, size  # a later grade of the same sample replaces an earlier one
-        verdicts[_key(row)] = str(row.get("verdict"))
+        key = _key(row)
+        places[key] = offset, size  # a later grade of the same sample replaces an earlier one
+        verdicts[key] = str(row.get("verdict"))
     samples: dict[Key, Sample] = {}
     for offset, size, row in _rows(directory / "samples.jsonl"):
-        samples.setdefault(_key(row), _sample(offset, size, row, verdicts.get(_key(row))))
+        key = _key(row)
+        if key not in samples:
+            samples[key] = _sample(key, offset, size, row, verdicts.get(key))
     problems: dict[str, dict[str, Mapping[str, Any]]] = {}
     for _, _, row in _rows(directory / "problems.jsonl"):
         problems.setdefault(str(row.get("benchmark")), {})[str(row.get("problem"))] = row
@@ -131,11 +134,11 @@ def read(
     )
 
 
-def _sample(offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:
+def _sample(key: Key, offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:
     tokens = row.get("tokens")
     counted = isinstance(tokens, int)
     return Sample(
-        key=_key(row),
+        key=key,
         offset=offset,
         size=size,
         length=int(tokens or 0) if counted else len(str(row.get("text") or "")),
@@ -176,7 +179,7 @@ def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     with _opened(path) as file:
         for number, line in enumerate(file, start=1):
             try:
-                row = json.loads(line) if line.strip() else None
+                row = json.loads(line.decode()) if line.strip() else None
             except ValueError as error:
                 if line.endswith(b"\n"):
                     raise RunError(

@@ -6,6 +6,7 @@ be made to hang.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def parse_number(text: str) -> Fraction | None:
     return None if cleaned is None else _signed(cleaned, _numeral)
 
 
+@functools.lru_cache(maxsize=1024)  # a gold is asked for with each of its problem's answers
 def parse_exact(text: str) -> Fraction | None:
     r"""The exact value of an integer, a decimal, a fraction or a mixed number; None for all else.
 
@@ -54,9 +56,11 @@ def parse_exact(text: str) -> Fraction | None:
 def _clean(text: str) -> str | None:
     if len(text) > MAX_CHARS:
         return None
-    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
-    text = _INVISIBLE.sub("", _THIN_SPACE.sub(" ", _MINUS.sub("-", text)))
-    text = text.replace("{,}", ",").replace("，", ",").replace("／", "/")
+    if not text.isascii():
+        text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+        text = _INVISIBLE.sub("", _THIN_SPACE.sub(" ", _MINUS.sub("-", text)))
+        text = text.replace("，", ",").replace("／", "/")
+    text = text.replace("{,}", ",")
     text = _LATEX_SPACE.sub(" ", _CURRENCY.sub("", _TEXT.sub(r" \1", text)))
     text = _LATEX_NOISE.sub("", text).strip().removeprefix("=").lstrip()
     text = _without_outer_braces(text).removesuffix(".").rstrip()
