@@ -135,7 +135,7 @@ def decode(tokenizer: Any, token_ids: Sequence[int]) -> str:
 def decoder(tokenizer: Any) -> Callable[[Sequence[int]], str]:
     """`decode` for many texts of one tokenizer."""
     dropped = {tokenizer.eos_token_id, tokenizer.pad_token_id}
-    if _decodes_plainly(type(tokenizer)):
+    if _decodes_plainly(type(tokenizer)):  # type: ignore[arg-type]  # (a type is hashable)
         # Straight from the library below: what transformers does around it takes several times as long as it does.
         backend = tokenizer.backend_tokenizer.decode
         return lambda token_ids: str(
