@@ -8,12 +8,12 @@ results that do not have it are refused from then on.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.data import problems_hash
 from r1env import records
 from r1env.errors import DataError
 
@@ -50,7 +50,7 @@ class Pins:
     n: int
     """Problems."""
     problems_sha256: str
-    """Of the problems' content hashes (`problems_hash`), which hold wording and answers: so it says whether the data are
+    """Of the problems' content hashes (`benchmarks.data.problems_hash`), which hold wording and answers: so it says whether the data are
     the same, in whatever file they came."""
     grader: str
     """Environment and version."""
@@ -125,11 +125,6 @@ def pins_of(task: Mapping[str, Any]) -> Pins:
         protocol={key: value for key, value in task["protocol"].items() if key != "k"},
         judge=task.get("judge"),
     )
-
-
-def problems_hash(ids: Iterable[str]) -> str:
-    """SHA-256 over the problems' content hashes, in whatever order they come."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def pin(name: str, pins: Pins, path: Path = FILE) -> None:

@@ -37,12 +37,12 @@ def faults_of_metrics(task: Mapping[str, Any], metrics: Sequence[Metric]) -> Ite
     """What is wrong with the figures that a board shows of a task; its other figures must be in order."""
     shown = {metric.entry: metric for metric in metrics}
     headline = shown.get(task["metric"])
-    if headline is not None and headline.unit == "share":
-        if not all(0 <= number <= 1 for number in (task["value"], *task["value_ci95"])):
-            yield (
-                "value",
-                f"{headline.name} is a share, but value and interval are {task['value']} {task['value_ci95']}",
-            )
+    is_share = headline is not None and headline.unit == "share"
+    if is_share and not all(0 <= number <= 1 for number in (task["value"], *task["value_ci95"])):
+        yield (
+            "value",
+            f"{task['metric']} is a share, but value and interval are {task['value']} {task['value_ci95']}",
+        )
     if "cons@k" in shown and task.get("cons_at_k") is not None:
         # Right answers are numbers, and equal each other: where they are the most, they win.
         counts = [(scored, right) for scored, right in _counts(task) if scored]

@@ -141,4 +141,6 @@ def test_a_checkpoint_beside_is_hinted_at(tiny_base):
 def test_a_models_fingerprint_is_of_its_files(tiny_base, tiny_llama):
     ours, theirs = fingerprint(str(tiny_base)), fingerprint(str(tiny_llama))
     assert ours["sha256"] != theirs["sha256"] and ours == fingerprint(str(tiny_base))
-    assert fingerprint("http://localhost:8000") == {"name": "http://localhost:8000"}
+    for address in ("http://localhost:8000", "http://localhost:8000/v1", "http://localhost:8000/v1/"):
+        assert fingerprint(address) == {"name": "http://localhost:8000/v1"}
+    assert fingerprint("http://localhost:8000#m") == {"name": "http://localhost:8000/v1#m"}

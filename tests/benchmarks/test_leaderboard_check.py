@@ -137,7 +137,7 @@ BREAKS: dict[str, tuple[Callable[[Result], Any], str, str]] = {
     "an interval of its own": (lambda r: task(r).update(value_ci95=[0, 1]), "interval", "value_ci95 is [0, 1], but by_problem gives"),
     "certainty": (lambda r: task(r).update(metric="F1", value_ci95=[task(r)["value"]] * 2), "interval", "nothing that was sampled is certain"),
     "a headline above all": (
-        lambda r: r["tasks"].update(drop={**r["tasks"].pop("aime24"), "metric": "f1", "value": 1.5, "value_ci95": [1, 2]}), "value", "F1 is a share",
+        lambda r: r["tasks"].update(drop={**r["tasks"].pop("aime24"), "metric": "f1", "value": 1.5, "value_ci95": [1, 2]}), "value", "f1 is a share",
     ),
     "no pass@k": (lambda r: task(r).update(pass_at_k={}), "schema", "pass_at_k is empty"),
     "pass@k left out": (lambda r: task(r)["pass_at_k"].pop("64"), "pass@k", "it should have 1, 2, 4, 8, 16, 32, 64"),
