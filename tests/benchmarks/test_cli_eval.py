@@ -104,6 +104,16 @@ def test_a_hugging_face_model(tiny_llama, tmp_path, capsys):
         (("--model", "{m}", "--suite", "quick", "--engine-option", "rows=3"), "native has none such"),
         (("--model", "{m}", "--suite", "quick", "--engine-option", "rows"), "is not KEY=VALUE"),
         (
+            ("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=abc"),
+            "--engine-option max_rows='abc': give an integer of at least 1",
+        ),
+        (("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=0"), "of at least 1"),
+        (("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=true"), "of at least 1"),
+        (
+            ("--model", "{m}", "--suite", "quick", "--engine", "vllm", "--engine-option", "max_tokens=-1"),
+            "of at least 1",
+        ),
+        (
             ("--model", "http://localhost:1", "--suite", "quick", "--engine", "native"),
             "use --engine http for it",
         ),

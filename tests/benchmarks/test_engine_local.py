@@ -57,6 +57,10 @@ def test_temperature_0_is_greedy(native):
     assert all(texts[problem, 0] == texts[problem, sample] for problem, sample in texts)
 
 
+def test_a_kill_on_a_cpu_costs_few_rows(native, llama):
+    assert native.policy.device.type == "cpu" and native._engine.max_rows == llama._engine.max_rows == 64
+
+
 def test_it_takes_no_more_asks_than_it_has_room_for(tiny_base):
     engine = open_engine(Setup(model=str(tiny_base), engine="native", options={"max_rows": 2}))
     taken = []
