@@ -25,7 +25,7 @@ import pytest
 from benchmarks.engines import installed, texts
 from benchmarks.engines.http import HttpEngine
 from benchmarks.types import Ask, SampleError, Sampling
-from r1env.errors import CheckpointError, ConfigError, MissingDependency
+from r1env.errors import CheckpointError, MissingDependency
 
 NEW_TOKENS = 64
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=NEW_TOKENS)
