@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 from r1env import records, stats
 from r1env.errors import DataError, nearest
@@ -84,7 +84,7 @@ def obstacles(a: Run, b: Run, task: str) -> list[str]:
     found = []
     if one.get("metric") != other.get("metric"):
         found.append(f"the metric is {one.get('metric')!r} here and {other.get('metric')!r} there")
-    found += _data_differs(one.get("data") or {}, other.get("data") or {})
+    found += _data_differs(one, other)
     ours, theirs = one.get("protocol") or {}, other.get("protocol") or {}
     for key in sorted({*ours, *theirs} - NOT_PROTOCOL):
         if ours.get(key) != theirs.get(key):
@@ -104,11 +104,15 @@ def obstacles(a: Run, b: Run, task: str) -> list[str]:
     return found
 
 
-def _data_differs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """By content where it is known of both, else by where it came from; problems are paired by content anyhow."""
+def _data_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """By the file's content; where that differs, by the problems themselves, whose ids hold wording and answers."""
+    ours, theirs = one.get("data") or {}, other.get("data") or {}
+    here, there = one["by_problem"].keys(), other["by_problem"].keys()
+    if here <= there or there <= here:
+        return []
     keys = ("sha256",) if ours.get("sha256") and theirs.get("sha256") else ("source", "revision", "sha256")
     return [
-        f"the data's {key} is {_short(ours.get(key))} here and {_short(theirs.get(key))} there"
+        f"the data's {key} is {_short(ours.get(key))} here and {_short(theirs.get(key))} there, and so are problems"
         for key in keys
         if ours.get(key) != theirs.get(key)
     ]
@@ -154,12 +158,12 @@ def compare(
         told = "; ".join(f"{name}: {', '.join(differing)}" for name, differing in reasons.items())
         raise DataError(f"{a.name} and {b.name} cannot be compared: {told}; --anyway compares them, marked")
     pairs = {name: _paired(a.tasks[name], b.tasks[name]) for name in chosen}
-    for name, (ours, _) in pairs.items():
-        if not ours:
+    for name, pair in pairs.items():
+        if not pair.ours:
             raise DataError(
                 f"{name}: no problem is scored in both {a.name} and {b.name}; leave it out by --tasks"
             )
-    found = {name: _of(ours, theirs, seed) for name, (ours, theirs) in pairs.items()}
+    found = {name: _of(pair, seed) for name, pair in pairs.items()}
     adjusted = stats.holm([entry["p"] for entry in found.values()])
     for (name, entry), p_holm in zip(found.items(), adjusted, strict=True):
         entry["p_holm"] = p_holm
@@ -169,39 +173,56 @@ def compare(
         "a": a.name,
         "b": b.name,
         "tasks": found,
-        "all": _over_tasks(pairs, seed) if len(pairs) > 1 else None,
+        "all": _over_tasks(pairs, found, seed) if len(pairs) > 1 else None,
         "only_a": sorted(set(a.tasks) - set(b.tasks)),
         "only_b": sorted(set(b.tasks) - set(a.tasks)),
         "incomparable": reasons,
     }
 
 
-def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+class _Pair(NamedTuple):
+    """What two runs have in common of a task, problem by problem."""
+
+    ours: list[float]
+    theirs: list[float]
+    clusters: list[str] | None
+    """What each problem belongs to; None where each stands for itself."""
+
+
+def _paired(one: Mapping[str, Any], other: Mapping[str, Any]) -> _Pair:
     """Shares of the problems that both have scored: what is unscorable is not wrong."""
     ours, theirs = one["by_problem"], other["by_problem"]
     ids = sorted(i for i in ours if ours[i] is not None and theirs.get(i) is not None)
-    return [ours[i] for i in ids], [theirs[i] for i in ids]
+    named = one.get("clusters") or other.get("clusters") or {}
+    clusters = [str(named.get(i, i)) for i in ids] if named else None
+    return _Pair([ours[i] for i in ids], [theirs[i] for i in ids], clusters)
 
 
-def _of(ours: Sequence[float], theirs: Sequence[float], seed: int) -> dict[str, Any]:
-    change = stats.paired_diff_ci95(ours, theirs)
-    error = stats.standard_error([b - a for a, b in zip(ours, theirs, strict=True)])
+def _of(pair: _Pair, seed: int) -> dict[str, Any]:
+    ours, theirs, clusters = pair
+    change = stats.paired_share_ci95(ours, theirs, clusters=clusters)
+    error = stats.standard_error([b - a for a, b in zip(ours, theirs, strict=True)], clusters=clusters)
     return {
         "a": math.fsum(ours) / len(ours),
         "b": math.fsum(theirs) / len(theirs),
         "difference": change.mean,
         "difference_ci95": [change.low, change.high],
-        "p": stats.paired_permutation_p(ours, theirs, seed=seed),
-        "detectable": _detectable(error, len(ours)),
+        "p": stats.paired_permutation_p(ours, theirs, clusters=clusters, seed=seed),
+        "detectable": _detectable(error, len(set(clusters)) if clusters else len(ours)),
         "n": len(ours),
     }
 
 
-def _over_tasks(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], seed: int) -> dict[str, Any]:
+def _over_tasks(pairs: Mapping[str, _Pair], found: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The mean of the tasks' differences; a problem weighs as much as its task has few of them."""
-    shares = [(a / len(ours), b / len(ours)) for ours, theirs in pairs.values() for a, b in zip(ours, theirs)]
-    before, after = [a / len(pairs) for a, _ in shares], [b / len(pairs) for _, b in shares]
-    errors = [stats.standard_error([b - a for a, b in zip(ours, theirs)]) for ours, theirs in pairs.values()]
+    before, after, clusters, errors = [], [], [], []
+    for name, (ours, theirs, named) in pairs.items():
+        before += [a / len(ours) / len(pairs) for a in ours]
+        after += [b / len(ours) / len(pairs) for b in theirs]
+        clusters += [(name, cluster) for cluster in named or range(len(ours))]
+        error = stats.standard_error([b - a for a, b in zip(ours, theirs)], clusters=named)
+        low, high = found[name]["difference_ci95"]
+        errors.append(error if error != 0 else (high - low) / 2 / _NORMAL_975)
     error = math.sqrt(sum(one**2 for one in errors)) / len(pairs)
     difference = math.fsum(after) - math.fsum(before)
     half = _NORMAL_975 * error
@@ -210,8 +231,8 @@ def _over_tasks(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], se
         "b": math.fsum(after),
         "difference": difference,
         "difference_ci95": None if math.isnan(error) else [difference - half, difference + half],
-        "p": stats.paired_permutation_p(before, after, seed=seed),
-        "detectable": _detectable(error, len(before)),
+        "p": stats.paired_permutation_p(before, after, clusters=clusters, seed=seed),
+        "detectable": _detectable(error, len(set(clusters))),
         "n": len(before),
     }
 

@@ -1,9 +1,9 @@
 """Where a benchmark's problems are on this machine, and whether they are the ones that everybody means.
 
 A local copy under `--data-dir` comes first, then the hub, by the commit that is pinned here. A dataset whose hash is
-known here is verified from the start. Of any other, the first download writes commit and hash into a lock file
-(`lock_file`), and later ones must match it; the result says `verified: false` all the same. Who accepts data that
-differs from the known or locked ones (`allow_changed`) gets a result that says `changed: true`.
+known here, of its file or of its problems, is verified from the start. Of any other, the first download writes commit
+and hash into a lock file (`lock_file`), and later ones must match it; the result says `verified: false` all the same.
+Who accepts data that differs from the known or locked ones (`allow_changed`) gets a result that says `changed: true`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +75,32 @@ def fetch(benchmark: Benchmark, data_dir: Path | None = None, *, allow_changed: 
     local = None if data_dir is None else _local(benchmark, data_dir)
     if local is not None:
         name, files = local
-        found = Data(path=None, source=name, revision=None, sha256=hash_of(files), verified=False)
-        verified = found.sha256 in (source.sha256, source.hub_sha256)
-        found = dataclasses.replace(found, verified=verified)
+        sha256 = hash_of(files)
+        verified = sha256 in (source.sha256, source.hub_sha256)
+        found = Data(path=None, source=name, revision=None, sha256=sha256, verified=verified)
     elif source.hub is None:
         raise DataError(
             f"{_absent(benchmark, data_dir)}; it is not on the hub: {benchmark.notes or source.url}"
         )
     else:
         files, found = _from_hub(benchmark, data_dir, allow_changed)
-    return dataclasses.replace(found, path=str(_converted(benchmark, files, found.sha256 or "")))
+    found = dataclasses.replace(found, path=str(_converted(benchmark, files, found.sha256 or "")))
+    if not found.verified and not found.changed and source.problems_sha256:
+        ids = (problem.task.id for problem in benchmark.problems(found.path))
+        found = dataclasses.replace(found, verified=problems_hash(ids) == source.problems_sha256)
+    if local is None or found.verified or source.sha256 is None:
+        return found
+    if not allow_changed:
+        raise DataError(
+            f"{found.source} in {data_dir} has the SHA-256 {found.sha256:.12}…, but the one known to r1-bench is "
+            f"{source.sha256:.12}…; give --allow-changed-data to go on with it, and the result is marked so"
+        )
+    return dataclasses.replace(found, changed=True)
+
+
+def problems_hash(ids: Iterable[str]) -> str:
+    """SHA-256 over the problems' content hashes, in whatever order they come: wording and answers are in them."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def hash_of(files: Sequence[Path]) -> str:

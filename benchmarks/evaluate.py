@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -25,7 +24,7 @@ from benchmarks.grading import Graders, grader_of
 from benchmarks.plan import Plan
 from benchmarks.progress import Progress
 from benchmarks.results import conclude
-from benchmarks.store import PROBLEMS, Key, Store, key_of, read_run
+from benchmarks.store import Key, Store, key_of
 from benchmarks.types import Ask, BenchEngine
 from r1env import records
 from r1env.errors import ConfigError, RunError
@@ -96,16 +95,18 @@ def evaluate(
     """
     started = time.perf_counter()
     workers = workers or min(4, os.cpu_count() or 1)
-    with Store(directory, run) as store:
+    with Store(directory, run, _lines(plans)) as store:
         wanted = {Key(ask.benchmark, ask.problem, ask.sample) for plan in plans for ask in plan.asks()}
         resumed = len(wanted & store.drawn)
-        _write_problems(directory, plans)
         with Work(plans, store, wanted, judging, again, workers) as work:
             work.grade_the_drawn()
             if work.missing and open_engine is not None:
                 work.draw(open_engine)
             work.finish()
             work.judge()
+        store.begin()
+        held = {plan.benchmark.name: plan.held() for plan in plans}
+        store.note(held={**store.run["notes"].get("held", {}), **held})
         seconds = time.perf_counter() - started
         timing = {
             "seconds": round(seconds, 3),
@@ -219,7 +220,8 @@ class Work:
         with contextlib.closing(self._judging.open()) as engine:
             judge = Judge(engine)
             self._graders.update(dict.fromkeys(self._judged, judge.version))
-            self.store.note(judge={"name": self._judging.name, "version": judge.version})
+            served = engine.describe().get("model")
+            self.store.note(judge={"name": self._judging.name, "version": judge.version, "model": served})
             samples = (
                 (key, tasks[key.benchmark, key.problem], text) for key, text in self._texts(by_judge=True)
             )
@@ -258,7 +260,7 @@ def _judge_of(store: Store, judging: Judging | None) -> str | None:
     """What the judge's grades are by; None for any judge's, and an empty text where that is not known yet."""
     if judging is None:
         return None
-    known = read_run(store.directory)["notes"].get("judge") or {}
+    known = store.run["notes"].get("judge") or {}
     return str(known["version"]) if known.get("name") == judging.name else ""
 
 
@@ -269,7 +271,7 @@ def _note_engine(store: Store, engine: BenchEngine) -> None:
         ConfigError: it is not.
     """
     now = records.plain(engine.describe())
-    seen = read_run(store.directory)["notes"].get("engines", [])
+    seen = store.run["notes"].get("engines", [])
     for before in seen:
         for name in sorted({*before, *now} - set(VARIES)):
             if before.get(name) != now.get(name):
@@ -281,17 +283,16 @@ def _note_engine(store: Store, engine: BenchEngine) -> None:
         store.note(engines=[*seen, now])
 
 
-def _write_problems(directory: Path, plans: Sequence[Plan]) -> None:
-    lines = [
+def _lines(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """problems.jsonl."""
+    return [
         {
             "benchmark": plan.benchmark.name,
             "problem": problem.task.id,
             "name": problem.name,
-            "messages": problem.messages,
-            "meta": problem.task.meta,
+            "messages": records.plain(problem.messages),
+            "meta": records.plain(problem.task.meta),
         }
         for plan in plans
         for problem in plan.problems
     ]
-    text = "".join(json.dumps(records.plain(line), ensure_ascii=False) + "\n" for line in lines)
-    records.write_atomic(directory / PROBLEMS, text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import tasks
 from benchmarks.data import Data, fetch
 from benchmarks.tasks.base import Benchmark
 from benchmarks.types import Ask, Problem, Sampling
@@ -107,6 +108,8 @@ class Plan:
     """How problems are worded."""
     seed: int
     """Of the run."""
+    wish: Wish
+    """What it follows from."""
     ratings: Path | None = None
     """Where files that rate the problems are looked for."""
 
@@ -114,6 +117,13 @@ class Plan:
     def total(self) -> int:
         """Samples in all."""
         return len(self.problems) * self.k
+
+    def held(self) -> dict[str, Any]:
+        """The wish that exactly this was asked by, as JSON: what a directory notes when it has all of it."""
+        exact = dataclasses.replace(
+            self.wish, tasks=(self.benchmark.name,), samples=self.k, limit=len(self.problems)
+        )
+        return exact.plain()
 
     def asks(self) -> Iterator[Ask]:
         """All samples, problem by problem."""
@@ -157,6 +167,38 @@ def make(benchmarks: Sequence[Benchmark], wish: Wish) -> list[Plan]:
     return [_plan(benchmark, wish) for benchmark in benchmarks]
 
 
+def together(benchmarks: Sequence[Benchmark], wish: Wish, held: Mapping[str, Mapping[str, Any]]) -> list[Plan]:
+    """Plans for some benchmarks, and for all that a directory has drawn completely: its figures never cover less.
+
+    Args:
+        benchmarks: What is asked now.
+        wish: How.
+        held: What there is, by benchmark (`Plan.held`).
+
+    Raises:
+        ConfigError: an external benchmark; more samples of fewer problems, or fewer of more, than there are.
+        DataError: a dataset is not there, or not what it should be.
+    """
+    plans = [_beside(_plan(benchmark, wish), held.get(benchmark.name)) for benchmark in benchmarks]
+    others = [name for name in held if name not in by_name(plans)]
+    return [*plans, *(_plan(benchmark, Wish.of(held[benchmark.name])) for benchmark in tasks.find(others))]
+
+
+def _beside(plan: Plan, held: Mapping[str, Any] | None) -> Plan:
+    """A plan, widened to what there is of its benchmark."""
+    if held is None:
+        return plan
+    problems, k = held["limit"], held["samples"]
+    if len(plan.problems) >= problems and plan.k >= k:
+        return plan
+    if len(plan.problems) <= problems and plan.k <= k:
+        return _plan(plan.benchmark, dataclasses.replace(plan.wish, samples=k, limit=problems))
+    raise ConfigError(
+        f"{plan.benchmark.name}: {len(plan.problems)} problems with {plan.k} samples each neither hold the {problems} with "
+        f"{k} that are there, nor are among them; give --limit and --samples of at least these, or choose another --out"
+    )
+
+
 def _plan(benchmark: Benchmark, wish: Wish) -> Plan:
     if benchmark.kind == "external":
         raise ConfigError(f"{benchmark.name} is run by a project of its own: {benchmark.command}")
@@ -176,6 +218,7 @@ def _plan(benchmark: Benchmark, wish: Wish) -> Plan:
         sampling=_sampling(benchmark, wish),
         style=wish.style,
         seed=wish.seed,
+        wish=wish,
         ratings=data_dir / benchmark.rated_by if data_dir is not None and benchmark.rated_by else None,
     )
 

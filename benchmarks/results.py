@@ -53,7 +53,7 @@ def conclude(
         tasks = summary.summarise(plans, directory, run["benchmarks"], _Equality(stack, workers))
     for plan in plans:
         if plan.benchmark.kind == "judged":
-            tasks[plan.benchmark.name]["judge"] = notes["judge"]["name"]
+            tasks[plan.benchmark.name]["judge"] = notes["judge"].get("model") or notes["judge"]["name"]
     document = {
         "tasks": tasks,
         "timing": dict(timing),
@@ -61,6 +61,7 @@ def conclude(
         "resumed": resumed,
     }
     records.write_json_atomic(directory / SUMMARY, document)
+    engine = (notes.get("engines") or [{}])[-1]
     outputs = (RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY)
     manifest = EvalManifest(
         config_sha256=records.sha256_json(run),
@@ -68,8 +69,8 @@ def conclude(
         metrics={name: _headline(entry) for name, entry in tasks.items()},
         inputs={plan.data.source: plan.data.sha256 or "" for plan in plans},
         outputs={name: records.sha256_file(directory / name) for name in outputs},
-        model=notes.get("model", run["model"]),
-        engine=(notes.get("engines") or [{}])[-1],
+        model=engine.get("model") or notes.get("model", run["model"]),  # a server's address is nobody's name
+        engine=engine,
         evaluation={**run, "notes": notes},
     )
     report.write(directory, document, manifest)

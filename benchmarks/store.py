@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -48,20 +48,28 @@ class Store:
         directory: Made where missing.
         run: What decides the samples (`benchmarks.evaluate.identity`): what the directory has of it must be the same.
             And under `notes` what may change.
+        problems: Lines of problems.jsonl, of all that is asked.
+
+    What was finished there stays so until something new is written (`begin`).
 
     Raises:
         RunError: another process writes there, or it cannot be written, or is damaged.
-        ConfigError: it holds samples of another model, or drawn otherwise.
+        ConfigError: it holds samples of another model, or drawn otherwise, or to other problems.
     """
 
-    def __init__(self, directory: Path, run: Mapping[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, run: Mapping[str, Any], problems: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self.directory = directory
         self._lock = _only_writer(directory)
         self._open = contextlib.ExitStack()
         self._open.callback(os.close, self._lock)
-        self._grading = threading.Lock()
+        self._grading, self._beginning = threading.Lock(), threading.Lock()
+        self._begun = False
+        self._problems = problems
         try:
-            self._join(run)
+            self.run = self._joined(run)
+            """run.json as it is, or will be once something is written."""
             self._samples = self._open.enter_context(records.Jsonl(directory / SAMPLES))
             self._grades = self._open.enter_context(records.Jsonl(directory / GRADES))
             self.drawn = {key_of(sample) for sample in _lines(directory / SAMPLES)}
@@ -70,8 +78,8 @@ class Store:
             self.close()
             raise
 
-    def _join(self, run: Mapping[str, Any]) -> None:
-        """Checks `run` against what the directory is of, and adds to it what is new."""
+    def _joined(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """What the directory is of, and what `run` adds to it."""
         path = self.directory / RUN
         before = read_run(self.directory) if path.exists() else {"benchmarks": {}, "notes": {}}
         for name, value in run.items():
@@ -80,21 +88,46 @@ class Store:
         for name, asked in run["benchmarks"].items():
             if name in before["benchmarks"]:
                 _same(self.directory, name, before["benchmarks"][name], asked)
-        try:
-            (self.directory / records.MANIFEST).unlink(missing_ok=True)
-        except OSError as error:
-            raise RunError(f"cannot write {self.directory}: {error.strerror}; choose another --out") from error
+        known, asked = _ids(_lines_if_whole(self.directory / PROBLEMS)), _ids(self._problems)
+        for name in known.keys() & asked.keys():
+            if not (known[name] <= asked[name] or asked[name] <= known[name]):
+                raise ConfigError(
+                    f"{self.directory} holds samples of other problems: {len(known[name] - asked[name])} of {name} are "
+                    "not in the data any more; choose another --out"
+                )
         benchmarks = {**before["benchmarks"], **run["benchmarks"]}
         notes = {**before["notes"], **run.get("notes", {})}
-        records.write_json_atomic(path, {**before, **run, "benchmarks": benchmarks, "notes": notes})
+        return {**before, **run, "benchmarks": benchmarks, "notes": notes}
+
+    def begin(self) -> None:
+        """Says what is asked, before the first that is new: from now on the evaluation is not finished."""
+        with self._beginning:
+            if self._begun:
+                return
+            try:
+                (self.directory / records.MANIFEST).unlink(missing_ok=True)
+            except OSError as error:
+                raise RunError(
+                    f"cannot write {self.directory}: {error.strerror}; choose another --out"
+                ) from error
+            records.write_json_atomic(self.directory / RUN, self.run)
+            path = self.directory / PROBLEMS
+            asked = _ids(self._problems)
+            others = [line for line in _lines_if_whole(path) if line["benchmark"] not in asked]
+            lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in (*self._problems, *others))
+            records.write_atomic(path, "".join(lines))
+            self._begun = True
 
     def note(self, **facts: Any) -> None:
         """Adds facts to the notes of run.json."""
-        run = read_run(self.directory)
-        records.write_json_atomic(self.directory / RUN, {**run, "notes": {**run["notes"], **facts}})
+        self.run["notes"] |= facts
+        if self._begun:
+            records.write_json_atomic(self.directory / RUN, self.run)
 
     def add_sample(self, said: Said) -> None:
         """Notes a sample."""
+        if not self._begun:
+            self.begin()
         ask = said.ask
         line = {
             "benchmark": ask.benchmark,
@@ -113,6 +146,8 @@ class Store:
 
     def add_grade(self, key: Key, grade: Grade, grader: str) -> None:
         """Notes a grade; may be called from any thread."""
+        if not self._begun:
+            self.begin()
         line = {
             **key._asdict(),
             "grader": grader,
@@ -149,6 +184,18 @@ class Store:
 def key_of(line: Mapping[str, Any]) -> Key:
     """Which sample a line is of, or about."""
     return Key(line["benchmark"], line["problem"], line["sample"])
+
+
+def held(directory: Path) -> dict[str, dict[str, Any]]:
+    """What a directory has drawn completely: by benchmark the wish that asks exactly for it (`Plan.held`).
+
+    Raises:
+        RunError: run.json is damaged.
+    """
+    known: dict[str, dict[str, Any]] = (
+        read_run(directory)["notes"].get("held", {}) if (directory / RUN).exists() else {}
+    )
+    return known
 
 
 def read_run(directory: Path) -> dict[str, Any]:
@@ -191,6 +238,22 @@ def read_grades(directory: Path) -> dict[Key, dict[str, Any]]:
         RunError: a damaged line; names it.
     """
     return {key_of(grade): grade for grade in _lines(directory / GRADES)}
+
+
+def _ids(problems: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Problems by benchmark."""
+    found: dict[str, set[str]] = {}
+    for line in problems:
+        found.setdefault(line["benchmark"], set()).add(line["problem"])
+    return found
+
+
+def _lines_if_whole(path: Path) -> list[dict[str, Any]]:
+    """The problems that were asked before; none where nobody can read them any more: they are written anew."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return []
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -94,6 +94,7 @@ def _entry(
     scored = {id: _scorable(group) for id, group in groups.items()}
     shares = {id: math.fsum(s.right for s in group) / len(group) for id, group in scored.items() if group}
     of_share = _figures(shares, plan, samples=plan.k)
+    counts = [(len(group), sum(sample.right for sample in group)) for group in scored.values()]
     votes = {
         problem.task.id: vote(
             [sample.extracted for sample in groups[problem.task.id]],
@@ -109,7 +110,7 @@ def _entry(
         "pass_at_1_se": of_share["se"],
         "k": plan.k,
         "n": len(plan.problems),
-        "pass_at_k": _pass_at_k(list(groups.values()), plan.k),
+        "pass_at_k": {str(k): share for k, share in stats.pass_at_powers(counts, plan.k).items()},
         "cons_at_k": mean(one.value for one in cast.values()),
         "cons_ties": sum(len(one.winners) > 1 for one in cast.values()),
         "mean_tokens": mean(s.tokens for s in flat if s.tokens is not None),
@@ -122,6 +123,7 @@ def _entry(
         "parts": _parts(flat),
         "by_level": _by_level(plan, shares),
         "by_problem": shares,
+        "clusters": _clusters(plan),
         "data": {
             "source": plan.data.source,
             "revision": plan.data.revision,
@@ -168,10 +170,8 @@ def _figures(by_problem: Mapping[str, float], plan: Plan, *, samples: int | None
     """Mean over problems, its 95% interval and standard error; None for what nothing is known of."""
     if not by_problem:
         return {"value": None, "ci95": None, "se": None}
-    values, clusters = list(by_problem.values()), None
-    if plan.benchmark.cluster:
-        names = {problem.task.id: problem.task.meta.get(plan.benchmark.cluster) for problem in plan.problems}
-        clusters = [names[id] for id in by_problem]
+    values, names = list(by_problem.values()), _clusters(plan)
+    clusters = [names[id] for id in by_problem] if names else None
     interval = stats.share_ci95(values, samples=samples, clusters=clusters)
     error = stats.standard_error(values, clusters=clusters)
     return {
@@ -181,15 +181,10 @@ def _figures(by_problem: Mapping[str, float], plan: Plan, *, samples: int | None
     }
 
 
-def _pass_at_k(groups: Sequence[Sequence[Graded]], k: int) -> dict[str, float]:
-    """Unbiased pass@1, 2, 4 … k, each over the problems that have so many scorable samples; left out where none has."""
-    found = {}
-    for size in sorted({*(2**power for power in range(k.bit_length())), k}):
-        counts = [(len(scored), sum(s.right for s in scored)) for scored in map(_scorable, groups)]
-        enough = [(scored, right) for scored, right in counts if scored >= size]
-        if enough:
-            found[str(size)] = stats.pass_at_k([n for n, _ in enough], [c for _, c in enough], size)
-    return found
+def _clusters(plan: Plan) -> dict[str, str] | None:
+    """What each problem belongs to; None where each stands for itself."""
+    fact = plan.benchmark.cluster
+    return {problem.task.id: str(problem.task.meta.get(fact)) for problem in plan.problems} if fact else None
 
 
 def _parts(samples: Sequence[Graded]) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ each value; what was drawn then is clusters. docs/statistics.md says why each me
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Sequence
 from statistics import NormalDist
@@ -185,6 +186,29 @@ def paired_diff_ci95(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable]
     return mean_ci95(_differences(a, b), clusters=clusters)
 
 
+def paired_share_ci95(a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None) -> Interval:
+    """`paired_diff_ci95` of shares, whose range is known: it is never certain.
+
+    Where all differences are alike, resampling knows of no other. But so many problems without another leave a chance
+    of one, by the rule that `share_ci95` has for no right problem among them: up to that share of problems may differ by
+    anything from −1 to 1.
+
+    Args:
+        a: [N] shares before, one per problem.
+        b: [N] shares after, of the same problems in the same order.
+        clusters: [N] names; differences of one name are taken together.
+
+    Raises:
+        ValueError: lengths that differ, no values, or one outside of 0 to 1.
+    """
+    found = paired_diff_ci95(a, b, clusters=clusters)
+    size = np.asarray(a).size
+    others = share_ci95(np.zeros(size), clusters=clusters).high
+    if found.low < found.high:
+        return found
+    return Interval(found.mean, found.mean - others * (1 + found.mean), found.mean + others * (1 - found.mean))
+
+
 def paired_permutation_p(
     a: ArrayLike, b: ArrayLike, *, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> float:
@@ -337,6 +361,24 @@ def pass_at_k(n: int | Sequence[int], c: int | Sequence[int], k: int) -> float:
     return float(np.mean(chances))
 
 
+def pass_at_powers(counts: Sequence[tuple[int, int]], most: int) -> dict[int, float]:
+    """pass@1, 2, 4 … and `most`, each over the problems that have so many samples; left out where none has.
+
+    Args:
+        counts: Of each problem how many samples it has, and how many of them are right.
+        most: Samples that were drawn of each.
+
+    Raises:
+        ValueError: more right samples than samples.
+    """
+    found = {}
+    for k in sorted({*(2**power for power in range(most.bit_length())), most}):
+        if enough := [count for count in counts if count[0] >= k]:
+            found[k] = pass_at_k([n for n, _ in enough], [c for _, c in enough], k)
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 14)
 def _one_pass_at_k(n: int, c: int, k: int) -> float:
     if n - c < k:
         return 1.0

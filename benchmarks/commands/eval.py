@@ -103,7 +103,9 @@ def run(given: argparse.Namespace) -> Report:
         ConfigError, CheckpointError, DataError: what was asked does not fit.
         RunError: the directory cannot be written, or samples are missing.
     """
-    from benchmarks import engines, plan, tasks
+    import sys
+
+    from benchmarks import engines, plan, store, tasks
     from benchmarks.evaluate import evaluate, identity
     from benchmarks.output import Report
     from r1env.errors import ConfigError
@@ -132,13 +134,16 @@ def run(given: argparse.Namespace) -> Report:
         judged := [benchmark.name for benchmark in benchmarks if benchmark.kind == "judged"]
     ):
         raise ConfigError(f"{', '.join(judged)}: a judge model grades that; name one with --judge")
-    plans = plan.make(benchmarks, wish)
     model = engines.fingerprint(given.model)
     out = (
         Path(given.out).expanduser()
         if given.out
         else Path("runs/bench") / _directory_name(model["name"], wish.seed)
     )
+    plans = plan.together(benchmarks, wish, store.held(out))
+    if more := [one for one in plans if one.wish != wish]:
+        told = ", ".join(f"{len(one.problems)} problems × {one.k} of {one.benchmark.name}" for one in more)
+        print(f"{out} holds {told}: the figures cover all of it", file=sys.stderr)
     document = evaluate(
         plans,
         out,

@@ -55,12 +55,15 @@ def run(given: argparse.Namespace) -> Report:
     from benchmarks.commands.eval import judge, show
     from benchmarks.evaluate import evaluate
     from benchmarks.output import Report, say
-    from benchmarks.store import read_grades, read_run
+    from benchmarks.store import held, read_grades, read_run
 
     directory = Path(given.dir).expanduser()
     run = read_run(directory)
     wish = plan.Wish.of(run["notes"]["wish"], data_dir=given.data_dir)
-    plans = plan.make(tasks.find(wish.tasks), wish)
+    known = held(directory)
+    if given.data_dir:
+        known = {name: {**there, "data_dir": given.data_dir} for name, there in known.items()}
+    plans = plan.together(tasks.find(wish.tasks), wish, known)
     before = read_grades(directory)
 
     document = evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,13 +21,30 @@ _MODULES: Mapping[str, str] = {
 }
 """Engine → the module whose `open(setup)` gives it."""
 NAMES = ("auto", *_MODULES)
-OPTIONS: Mapping[str, Sequence[str] | None] = {
-    "native": ("max_rows",),
-    "transformers": ("max_rows",),
-    "vllm": None,
-    "http": ("concurrency", "per_minute", "retries", "timeout_s", "patience_s", "extra"),
+OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "native": {"max_rows": "count"},
+    "transformers": {"max_rows": "count"},
+    "vllm": {"max_rows": "count", "max_tokens": "count"},
+    "http": {
+        "concurrency": "count", "per_minute": "number", "retries": "integer", "timeout_s": "number",
+        "patience_s": "number", "extra": "object",
+    },
+}  # fmt: skip
+"""What `Setup.options` may hold, and what it has to be; vLLM takes more, which it checks itself."""
+_IS: Mapping[str, Callable[[Any], bool]] = {
+    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "count": lambda value: isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31,
+    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
 }
-"""What `Setup.options` may hold; None for whatever vLLM itself takes."""
+
+
+_GIVE = {
+    "integer": "an integer",
+    "count": "an integer of at least 1",
+    "number": "a number",
+    "object": "a JSON object",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +52,7 @@ class Setup:
     """Which model, and what runs it.
 
     Raises:
-        ConfigError: an option that the engine does not have.
+        ConfigError: an option that the engine does not have, or of another kind than it takes.
     """
 
     model: str
@@ -49,11 +66,13 @@ class Setup:
 
     def __post_init__(self) -> None:
         known = OPTIONS[self.engine]
-        for name in self.options:
-            if known is not None and name not in known:
+        for name, value in self.options.items():
+            if name not in known and self.engine != "vllm":
                 raise ConfigError(
                     f"--engine-option {name}: {self.engine} has none such{nearest(name, [*known])}"
                 )
+            if name in known and not _IS[known[name]](value):
+                raise ConfigError(f"--engine-option {name}={value!r:.60}: give {_GIVE[known[name]]}")
 
 
 def resolve(model: str, engine: str = "auto") -> str:
@@ -101,10 +120,18 @@ def _config_of(model: str) -> dict[str, Any] | None:
 def fingerprint(model: str) -> dict[str, str]:
     """What a model is known by before it is loaded: `{name}`, and for a directory `{name, sha256}` over its files.
 
+    Of a server it is the whole address, whichever way that was written, and the model's name where one was given.
+
     Raises:
         CheckpointError: a directory that is no checkpoint.
+        ConfigError: no address of a server.
     """
-    if model.startswith(("http://", "https://")) or _config_of(model) is None:
+    if model.startswith(("http://", "https://")):
+        from benchmarks.engines.wire import endpoint
+
+        address, named = endpoint(model)
+        return {"name": f"{address}#{named}" if named else address}
+    if _config_of(model) is None:
         return {"name": model}
     path = Path(model).expanduser().resolve()
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))

@@ -13,6 +13,8 @@ Body = Mapping[str, Any]
 """The JSON object of an answer."""
 Reason = Literal["stop", "length", "filtered"]
 
+_MOST_TOKENS = 10**9
+"""Nobody's response has more: a greater number is none."""
 _REASONS: Mapping[str, Reason] = {
     "stop": "stop",
     "eos_token": "stop",
@@ -60,6 +62,14 @@ def text(body: Body, opened: str | None) -> str:
     return texts.joined(reasoning, content) if reasoning else texts.whole(content, opened)
 
 
+def prompt_size(body: Body) -> int:
+    """Tokens of a prompt, by vLLM's `/tokenize`."""
+    count = _count(body, "count")
+    if count is None:
+        raise Again("the answer holds no count")
+    return count
+
+
 def tokens(body: Body, name: Literal["prompt_tokens", "completion_tokens"]) -> int | None:
     """A count of the answer's usage."""
     return _count(body.get("usage"), name)
@@ -105,7 +115,8 @@ def _string(holder: Body, name: str) -> str:
 
 def _count(holder: Any, name: str) -> int | None:
     value = holder.get(name) if isinstance(holder, Mapping) else None
-    return value if isinstance(value, int) else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+    return value if is_count else None
 
 
 def _logprobs(body: Body) -> Body:

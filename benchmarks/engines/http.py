@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 SEEDS = 2**31
 """Seeds are sent modulo this: all servers take them so."""
+_TOO_LONG = re.compile("context|model.len")
+"""What a server says of a prompt that it will not even count."""
 LOST_IN_A_ROW = 8
 """So many samples lost without one that came between, and the server is taken for gone."""
 
@@ -55,17 +58,6 @@ class Served:
     """Of one question, put through its chat template."""
 
 
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    "concurrency": (int,),
-    "retries": (int,),
-    "extra": (dict,),
-    "per_minute": (int, float),
-    "timeout_s": (int, float),
-    "patience_s": (int, float),
-}
-"""What the options of a command have to be."""
-
-
 def open(setup: Setup) -> HttpEngine:
     """An engine over the server that `setup.model` is the address of.
 
@@ -76,9 +68,6 @@ def open(setup: Setup) -> HttpEngine:
         raise ConfigError(
             f"--dtype {setup.dtype} is the server's affair: leave it out, and start the server with it"
         )
-    for name, value in setup.options.items():
-        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
-            raise ConfigError(f"--engine-option {name}={value}: it is to be {_KINDS[name][-1].__name__}")
     return HttpEngine(setup.model, **setup.options)
 
 
@@ -140,6 +129,8 @@ class HttpEngine:
             "patience_s": patience_s,
             "first_pause_s": first_pause_s,
         }
+        self._sizes: dict[int, tuple[Any, asyncio.Future[int | None]]] = {}
+        """Tokens of prompts by their identity, which is held so that it stays theirs."""
         self._thread: threading.Thread | None = None
         self._found: Served | None = None
 
@@ -310,10 +301,59 @@ class HttpEngine:
                 served = dataclasses.replace(served, opening=texts.opening(prompt), template_sha256=digest)
         return served
 
+    async def _room(self, ask: Ask) -> tuple[int, int | None]:
+        """How many tokens a response may have, where the server's context is known; and those of its prompt, likewise.
+
+        A server answers 400 where both together are more. vLLM is asked how long a prompt is, once for all samples of
+        it; of others a prompt is taken to have as many tokens as bytes, and 64 for its template, or half the context.
+        """
+        served, wanted = self._served(), ask.sampling.max_new_tokens
+        if served.context is None:
+            return wanted, None
+        text = (
+            ask.messages if isinstance(ask.messages, str) else "".join(str(m["content"]) for m in ask.messages)
+        )
+        most = len(text.encode("utf-8", "replace")) + 64
+        if wanted + most <= served.context:
+            return wanted, None
+        size = await self._size(ask) if served.kind == "vllm" else None
+        if size is None:
+            return min(wanted, max(served.context - most, served.context // 2)), None
+        return min(wanted, served.context - size), size
+
+    async def _size(self, ask: Ask) -> int | None:
+        """Tokens of a prompt, as vLLM counts them; None where it does not tell."""
+        key = id(ask.messages)
+        if key not in self._sizes:
+            if len(self._sizes) > 4 * self.concurrency:
+                self._sizes.pop(next(iter(self._sizes)))
+            self._sizes[key] = ask.messages, asyncio.ensure_future(self._counted(ask.messages))
+        return await asyncio.shield(self._sizes[key][1])
+
+    async def _counted(self, messages: Any) -> int | None:
+        question: dict[str, Any] = {"model": self._served().model}
+        if isinstance(messages, str):
+            question["prompt"] = messages
+        else:
+            question["messages"] = [dict(message) for message in messages]
+            if "chat_template_kwargs" in self._extra:
+                question["chat_template_kwargs"] = self._extra["chat_template_kwargs"]
+        address = f"{self.url.removesuffix('/v1')}/tokenize"
+        with contextlib.suppress(Lost):
+            try:
+                return (await self._wire.exchange("POST", address, question, answers.prompt_size, 2))[0]
+            except Refusal as error:
+                if error.status == 400 and _TOO_LONG.search(str(error)):
+                    return self._served().context
+        return None
+
     async def _draw(self, ask: Ask) -> Said:
         begun = time.monotonic()
         served = self._served()
         sampling = ask.sampling
+        room, size = await self._room(ask)
+        if room < 1:
+            return texts.unread(ask, size)
         opened: str | None
         if isinstance(ask.messages, str):
             path, opened = "completions", texts.opening(ask.messages)
@@ -326,7 +366,7 @@ class HttpEngine:
             **prompt,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
-            "max_tokens": sampling.max_new_tokens,
+            "max_tokens": room,
             "seed": ask.seed % SEEDS,
             "stream": False,
             **NEUTRAL.get(served.kind or "", {}),

@@ -25,8 +25,9 @@ from model.tokenizer import encode_prompt
 from r1env import records
 from r1env.errors import CheckpointError, ConfigError
 
-MAX_ROWS = 256
-"""Samples written at a time, unless `max_rows` says otherwise."""
+MAX_ROWS = {"cpu": 64, "cuda": 256}
+"""Samples written at a time, unless `max_rows` says otherwise. Those that are not finished are lost with the process, and
+a CPU writes hardly more a second with more of them."""
 _MEMORY_SHARE = 1 / 4
 """Of the machine's memory, or the GPU's, that the cache may take."""
 _LOGITS_BYTES = 2**28
@@ -72,7 +73,7 @@ class LocalEngine:
         self.context = int(_config(policy).max_position_embeddings)
         """Tokens of prompt and response together, at most."""
         room = max(self.context, int(_memory_bytes(policy.device) * _MEMORY_SHARE / _bytes_per_token(policy)))
-        self._rows = int(setup.options.get("max_rows", MAX_ROWS))
+        self._rows = int(setup.options.get("max_rows", MAX_ROWS.get(policy.device.type, MAX_ROWS["cuda"])))
         self._engine = build_engine(self.name, policy, tokenizer, max_rows=self._rows, max_cache_tokens=room)
 
     def describe(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class LocalEngine:
                 self._engine.submit(Request(id=number, prompt_ids=ids, params=params, seed=ask.seed))
 
         fill()
-        yield from map(_unread, _emptied(unread))
+        yield from itertools.starmap(texts.unread, _emptied(unread))
         for number, _, completion in self._engine.finished():
             ask, begun, prompt_tokens, opened = open_asks.pop(number)
             yield Said(
@@ -141,7 +142,7 @@ class LocalEngine:
                 seconds=time.perf_counter() - begun,
             )
             fill()
-            yield from map(_unread, _emptied(unread))
+            yield from itertools.starmap(texts.unread, _emptied(unread))
 
     def _encode(self, ask: Ask) -> tuple[list[int], str]:
         """Token ids of a prompt, and what it writes of the response."""
@@ -233,20 +234,6 @@ class LocalEngine:
 def _emptied(queue: collections.deque[tuple[Ask, int]]) -> Iterator[tuple[Ask, int]]:
     while queue:
         yield queue.popleft()
-
-
-def _unread(asked: tuple[Ask, int]) -> Said:
-    """What a model says to a problem that is longer than its context: nothing, and that is how it is counted."""
-    ask, tokens = asked
-    return Said(
-        ask=ask,
-        text="",
-        finish_reason="length",
-        tokens=0,
-        prompt_tokens=tokens,
-        seconds=0.0,
-        detail={"error": "the prompt fills the model's context"},
-    )
 
 
 def _config(policy: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.types import Ask, Said
 from r1env.prompts import THINK_CLOSE, THINK_OPEN
 
 
@@ -39,6 +40,19 @@ def joined(reasoning: str, content: str) -> str:
     if not content:
         return opened
     return opened + content if THINK_CLOSE in opened else f"{opened}{THINK_CLOSE}{content}"
+
+
+def unread(ask: Ask, tokens: int | None) -> Said:
+    """What a model says to a problem that fills its context: nothing, cut; and so it is counted, by every engine."""
+    return Said(
+        ask=ask,
+        text="",
+        finish_reason="length",
+        tokens=0,
+        prompt_tokens=tokens,
+        seconds=0.0,
+        detail={"error": "the prompt fills the model's context"},
+    )
 
 
 def split(context: str, continuation: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import hashlib
 import importlib.util
@@ -131,14 +132,18 @@ class VllmEngine:
         """Samples as they come; asks are taken as rows end.
 
         A response may have as many tokens as its prompt leaves of the context, where that is less than asked for; its
-        `detail` then says `room`. A prompt that leaves none, and what vLLM breaks off, is noted in `failed`.
+        `detail` then says `room`. A prompt that leaves none has a cut response without a token; what vLLM breaks off is
+        noted in `failed`.
 
         Raises:
             ConfigError: chat messages for a model without a chat template.
         """
         from model.tokenizer import decode
 
-        for (ask, prompt), out, seconds in self._finished(self._requests(asks)):
+        unread: collections.deque[Said] = collections.deque()
+        for (ask, prompt), out, seconds in self._finished(self._requests(asks, unread)):
+            while unread:
+                yield unread.popleft()
             (written,) = out.outputs
             if written.finish_reason not in ("stop", "length"):
                 self._lose(ask, f"vLLM ended it by {written.finish_reason!r}")
@@ -153,6 +158,7 @@ class VllmEngine:
                 seconds=seconds,
                 detail={"room": room} if room < ask.sampling.max_new_tokens else {},
             )
+        yield from unread
 
     def loglikelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[float, bool]]:
         """For (context, continuation): log-probability of the continuation, and whether it is the greedy one.
@@ -196,7 +202,10 @@ class VllmEngine:
         if self._is_inside:
             VllmEngine._occupied = False
 
-    def _requests(self, asks: Iterable[Ask]) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
+    def _requests(
+        self, asks: Iterable[Ask], unread: collections.deque[Said]
+    ) -> Iterator[tuple[tuple[Ask, list[int]], list[int], Any]]:
+        """What the engine is to be asked; `unread` gets what cannot be."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -211,7 +220,7 @@ class VllmEngine:
             prompt = encode_prompt(self._tokenizer, ask.messages)
             room = self.context - len(prompt)
             if room < 1:
-                self._lose(ask, f"its prompt has {len(prompt)} tokens, and the context is {self.context}")
+                unread.append(texts.unread(ask, len(prompt)))
                 continue
             params = SamplingParams(
                 temperature=ask.sampling.temperature,

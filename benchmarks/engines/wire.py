@@ -124,6 +124,7 @@ class Wire:
         self._first_pause_s = first_pause_s
         self.gate = Gate(concurrency, per_minute)
         self._stopped = asyncio.Event()
+        self._said_to_wait = False
         self._client = httpx.AsyncClient(
             headers={
                 "content-type": "application/json",
@@ -180,6 +181,7 @@ class Wire:
             pause_s = self._pause_s(max(failures, 1), again.after_s)
             if again.is_refusal:
                 self.gate.refused(sent)
+                self._say_that_it_waits(again)
             if again.is_refusal or again.after_s is not None:
                 self.gate.hush(pause_s)
             times = "once" if sendings == 1 else f"{sendings} times"
@@ -193,6 +195,13 @@ class Wire:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), pause_s)
                 raise Lost(f"{again} (tried {times})")
+
+    def _say_that_it_waits(self, why: Again) -> None:
+        """Once: a server that wants fewer requests may keep a command silent for as long as it has patience."""
+        if not self._said_to_wait:
+            self._said_to_wait = True
+            told = f"{self.url} wants fewer requests ({why}): they wait, each for up to {self._patience_s:g} s"
+            print(told, file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         """From now on nothing is tried again."""

@@ -1,6 +1,6 @@
 """The boards: for each benchmark, what a result must have in common with the others to stand beside them.
 
-`boards.json` beside this file lists them. A board's *pins* (data, problems, grader, protocol) are taken from its first
+`boards.json` beside this file lists them. A board's *pins* (problems, grader, protocol) are taken from its first
 result, by `r1-bench leaderboard add --pin`, and hold for all others. To change a pin is to begin the board anew: the
 results that do not have it are refused from then on.
 """
@@ -8,12 +8,12 @@ results that do not have it are refused from then on.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.data import problems_hash
 from r1env import records
 from r1env.errors import DataError
 
@@ -49,10 +49,9 @@ class Pins:
 
     n: int
     """Problems."""
-    data_sha256: str
-    """Of the dataset's file, or of the generated problems."""
     problems_sha256: str
-    """Of the problems' content hashes (`problems_hash`)."""
+    """Of the problems' content hashes (`benchmarks.data.problems_hash`), which hold wording and answers: so it says whether the data are
+    the same, in whatever file they came."""
     grader: str
     """Environment and version."""
     protocol: Mapping[str, Any]
@@ -121,17 +120,11 @@ def pins_of(task: Mapping[str, Any]) -> Pins:
     """The pins that a result's entry would give its board."""
     return Pins(
         n=task["n"],
-        data_sha256=task["data"]["sha256"],
         problems_sha256=problems_hash(task["by_problem"]),
         grader=task["grader"],
         protocol={key: value for key, value in task["protocol"].items() if key != "k"},
         judge=task.get("judge"),
     )
-
-
-def problems_hash(ids: Iterable[str]) -> str:
-    """SHA-256 over the problems' content hashes, in whatever order they come."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def pin(name: str, pins: Pins, path: Path = FILE) -> None:

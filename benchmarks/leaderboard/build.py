@@ -21,7 +21,7 @@ from r1env.page import render
 
 CSV_COLUMNS = (
     "model", "benchmark", "metric", "value", "low", "high", "kind", "problems", "samples", "temperature", "top_p",
-    "max_new_tokens", "grader", "data_sha256", "created", "source",
+    "max_new_tokens", "grader", "data_sha256", "data_verified", "created", "source",
 )  # fmt: skip
 """Shares are percent, as in reported.csv; low and high are the 95% interval."""
 
@@ -86,8 +86,17 @@ def collect(
     named = {row["model"] for row in rows}
     measured = [_measured_row(name, result, boards, named) for name, result in results.items()]
     used = {column for row in (*measured, *rows) for column in row["figures"]}
+    # All results of a board have the same problems, so that what is known of one file holds for all.
+    verified = {
+        name
+        for result in results.values()
+        for name, task in result["tasks"].items()
+        if task["data"]["verified"]
+    }
     return {
-        "columns": [column for column in columns if column["id"] in used],
+        "columns": [
+            {**column, "verified": column["board"] in verified} for column in columns if column["id"] in used
+        ],
         "measured": measured,
         "reported": rows,
         "pairs": {name: found for name in boards if (found := _pairs(name, results))},
@@ -109,7 +118,8 @@ def _column(board: Board, metric: Metric) -> dict[str, Any]:
         "unit": metric.unit,
         "k": board.k,
         "protocol": dict(pins.protocol if pins else board.protocol),
-        "pins": pins and {"n": pins.n, "data": pins.data_sha256, "grader": pins.grader, "judge": pins.judge},
+        "pins": pins
+        and {"n": pins.n, "problems": pins.problems_sha256, "grader": pins.grader, "judge": pins.judge},
     }
 
 
@@ -192,7 +202,7 @@ def _pairs(board: str, results: Mapping[str, Result]) -> list[dict[str, Any]]:
         if not ids:
             continue
         before, after = [ours[i] for i in ids], [theirs[i] for i in ids]
-        change = stats.paired_diff_ci95(before, after)
+        change = stats.paired_share_ci95(before, after)
         ps.append(stats.paired_permutation_p(before, after))
         found.append({"a": a, "b": b, "difference": change.mean, "ci": [change.low, change.high]})
     return [
@@ -243,6 +253,7 @@ def _measured_line(
         **{key: task["protocol"][key] for key in ("temperature", "top_p", "max_new_tokens")},
         "grader": task["grader"],
         "data_sha256": task["data"]["sha256"],
+        "data_verified": "yes" if task["data"]["verified"] else "no",
         "created": result["run"]["created"],
         "source": f"results/{name}",
     }

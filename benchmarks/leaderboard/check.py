@@ -1,15 +1,16 @@
 """Which results may stand on the leaderboard, and why the others may not.
 
-A result is taken apart from the outside in: is it JSON, does it have the fields (`result.schema.json`), do its figures
-follow from each other, and does it have what the board's other results have. What a step finds wrong is told whole; the
-next step is taken only where nothing was.
+A result is taken apart from the outside in: is it JSON of a bounded size, does it have the fields
+(`result.schema.json`), do its figures follow from each other (`benchmarks.leaderboard.figures`), and does it have what
+the board's other results have. What a step finds wrong is told whole; the next step is taken only where nothing was.
+A file that no step was made for is refused like any other: it never ends the check of the others.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
+import functools
 import json
 import math
 import re
@@ -17,14 +18,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leaderboard import schema
+from benchmarks.leaderboard import figures, reported, schema
 from benchmarks.leaderboard.boards import Board, pins_of
-from r1env import stats
 from r1env.errors import nearest
 
-MAX_UNSCORABLE = 0.02
-"""Most of a benchmark's samples that may have no verdict: more could hide wrong ones."""
-_TOLERANCE = 1e-6
+MAX_BYTES, MAX_DEPTH, MAX_INTEGER = 32_000_000, 16, 2**63
+"""Of a file; of objects and lists within each other; of an integer's distance from 0. Results stay far below."""
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "top_k": (None, 0, -1), "min_p": (None, 0), "typical_p": (None, 1), "repetition_penalty": (None, 1),
+    "presence_penalty": (None, 0), "frequency_penalty": (None, 0), "logit_bias": (None, {}), "temperature": (),
+    "top_p": (), "max_tokens": (), "max_completion_tokens": (), "messages": (), "prompt": (), "stop": (None,),
+}  # fmt: skip
+"""What an engine may send beside the protocol, and with which values it leaves the samples as they are."""
 
 Result = dict[str, Any]
 """A result as its file holds it."""
@@ -76,11 +81,13 @@ def reasons_against(
 ) -> list[tuple[str, str]]:
     """Rules that a single result breaks, each with the reason; empty where it is in order."""
     today = today or datetime.datetime.now(datetime.timezone.utc).date()
+    if unwieldy := next(_unwieldy(result), None):
+        return [("size", unwieldy)]
     if misfits := schema.misfits(result, schema.load("result.schema.json")):
         return [("schema", reason) for reason in misfits]
     found = list(_of_run(result, today))
     for name, task in result["tasks"].items():
-        told = [*_figures(task), *_samples(task)]
+        told = list(figures.faults(task))
         if name not in boards:
             told.append(("board", f"there is no such board{nearest(name, list(boards))}"))
         elif not told:
@@ -101,9 +108,11 @@ def file_name(result: Result) -> str:
 def _one(
     path: Path, boards: Mapping[str, Board], today: datetime.date
 ) -> tuple[Result | None, list[tuple[str, str]]]:
-    if path.suffix != ".json":
+    if path.suffix != ".json" or not path.is_file():
         return None, [("file", "results are .json files, and nothing else belongs here")]
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            return None, [("size", f"it has {size:,} bytes; at most {MAX_BYTES:,} are read")]
         result = json.loads(path.read_bytes(), object_pairs_hook=_once, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         return None, [("json", "it is not UTF-8")]
@@ -111,7 +120,10 @@ def _one(
         return None, [("json", f"it is not JSON: {error}")]
     except OSError as error:
         return None, [("file", f"it cannot be read: {error.strerror}")]
-    reasons = reasons_against(result, boards, today)
+    try:
+        reasons = reasons_against(result, boards, today)
+    except Exception as error:  # nobody's file may end the check of the others
+        return None, [("file", f"it cannot be judged ({type(error).__name__}: {str(error)[:200]})")]
     if not reasons and path.name != file_name(result):
         reasons.append(("file", f"its name should be {file_name(result)}"))
     return result, reasons
@@ -129,6 +141,25 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number that JSON knows")
 
 
+def _unwieldy(value: Any, depth: int = 0) -> Iterator[str]:
+    """What cannot be handled safely: nesting, numbers and texts that other programs would stumble over."""
+    if depth > MAX_DEPTH:
+        yield f"objects and lists stand more than {MAX_DEPTH} deep within each other"
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _unwieldy(name, depth + 1)
+            yield from _unwieldy(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unwieldy(item, depth + 1)
+    elif isinstance(value, int) and not -MAX_INTEGER < value < MAX_INTEGER:
+        yield f"an integer has {value.bit_length():,} bits; at most 63 are read"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield "a number is too large to be read"
+    elif isinstance(value, str) and not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        yield f"a text has half a character: {value[:40]!r}"
+
+
 # ---------------------------------------------------------------- how it was made
 
 
@@ -140,6 +171,13 @@ def _of_run(result: Result, today: datetime.date) -> Iterator[tuple[str, str]]:
             yield "date", f"run.created is {run['created']}, which is in the future"
     except ValueError:
         yield "date", f"run.created is {run['created']}, which is no date"
+    known_as = result["model"].get("reported_as")
+    if known_as is not None and known_as not in _reported():
+        yield "reported", f"{known_as!r} is no model of reported.csv{nearest(known_as, sorted(_reported()))}"
+    sent = run["engine"].get("sent")
+    for name, value in sent.items() if isinstance(sent, Mapping) else ():
+        if name in _NEUTRAL and value not in _NEUTRAL[name]:
+            yield "protocol", f"the engine was sent {name} = {_short(value)} beside the protocol"
     if run["git_commit"].endswith("+changes"):
         yield "commit", "the code had changes that no commit holds; commit them, and evaluate from there"
     total = sum(task["n"] * task["k"] for task in result["tasks"].values())
@@ -150,101 +188,16 @@ def _of_run(result: Result, today: datetime.date) -> Iterator[tuple[str, str]]:
         )
 
 
-# ---------------------------------------------------------------- whether the figures follow from each other
-
-
-def _figures(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """pass@1, its interval and pass@k against the share of each problem."""
-    shares = [share for share in task["by_problem"].values() if share is not None]
-    if len(task["by_problem"]) != task["n"]:
-        yield "problems", f"n is {task['n']}, but by_problem has {len(task['by_problem'])}"
-        return
-    if not shares:
-        yield "problems", "no problem has a score"
-        return
-    if impossible := [share for share in shares if not _is_share_of(share, task["k"])]:
-        yield "shares", f"a share of {impossible[0]} cannot come of {task['k']} samples or fewer"
-    mean = math.fsum(shares) / len(shares)
-    if abs(mean - task["pass_at_1"]) > _TOLERANCE:
-        yield "mean", f"pass_at_1 is {task['pass_at_1']}, but the mean of by_problem is {mean:.6f}"
-    for name, value in (("pass_at_1_ci95", "pass_at_1"), ("value_ci95", "value")):
-        low, high = task[name]
-        if not low - _TOLERANCE <= task[value] <= high + _TOLERANCE:
-            yield "interval", f"{name} is [{low}, {high}], which does not hold {value} {task[value]}"
-    expected = stats.share_ci95(shares, samples=task["k"])
-    if any(abs(a - b) > _TOLERANCE for a, b in zip(expected[1:], task["pass_at_1_ci95"])):
-        told = f"[{expected.low:.6f}, {expected.high:.6f}]"
-        yield "interval", f"pass_at_1_ci95 is {task['pass_at_1_ci95']}, but by_problem gives {told}"
-    error = stats.standard_error(shares)
-    if task.get("pass_at_1_se") is not None and not abs(error - task["pass_at_1_se"]) <= _TOLERANCE:
-        yield "error", f"pass_at_1_se is {task['pass_at_1_se']}, but by_problem gives {error:.6f}"
-    if task["metric"] == "pass@1" and abs(task["value"] - task["pass_at_1"]) > _TOLERANCE:
-        yield "value", f"the metric is pass@1, but value {task['value']} is not pass_at_1 {task['pass_at_1']}"
-    yield from _passes(task, shares)
-
-
-def _is_share_of(share: float, most: int) -> bool:
-    """Whether a share can be of 1 … `most` samples: fewer where some were unscorable."""
-    return any(abs(share * size - round(share * size)) < 1e-6 for size in range(most, 0, -1))
-
-
-def _passes(task: Mapping[str, Any], shares: list[float]) -> Iterator[tuple[str, str]]:
-    passes = {int(k): share for k, share in task["pass_at_k"].items() if share is not None}
-    if extra := [k for k in passes if k > task["k"]]:
-        yield "pass@k", f"pass@{extra[0]} cannot be known from {task['k']} samples a problem"
-        return
-    ordered = [passes[k] for k in sorted(passes)]
-    if any(a > b + _TOLERANCE for a, b in itertools.pairwise(ordered)):
-        yield "pass@k", f"pass@k falls with k: {', '.join(f'pass@{k} {passes[k]:.4f}' for k in sorted(passes))}"
-        return
-    if task["unscorable"] > 0:  # then a share is of fewer samples, of how many is not told
-        return
-    right = [round(share * task["k"]) for share in shares]
-    for k, share in passes.items():
-        expected = stats.pass_at_k([task["k"]] * len(right), right, k)
-        if abs(expected - share) > _TOLERANCE:
-            yield "pass@k", f"pass@{k} is {share}, but by_problem gives {expected:.6f}"
-
-
-def _samples(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Shares of samples, and their lengths."""
-    protocol = task["protocol"]
-    if task["pass_at_1"] + task["no_answer"] > 1 + task["unscorable"] + _TOLERANCE:
-        yield (
-            "no answer",
-            f"pass_at_1 {task['pass_at_1']} and no_answer {task['no_answer']} are more than all samples",
-        )
-    if task["mean_tokens"] is not None and task["mean_tokens"] > protocol["max_new_tokens"]:
-        yield (
-            "length",
-            f"mean_tokens is {task['mean_tokens']}, but max_new_tokens is {protocol['max_new_tokens']}",
-        )
-    if (
-        task["mean_tokens"] is not None
-        and task["truncated"] * protocol["max_new_tokens"] > task["mean_tokens"] + 1
-    ):
-        cut = f"truncated {task['truncated']} of {protocol['max_new_tokens']} tokens"
-        yield "length", f"{cut} alone is more than mean_tokens {task['mean_tokens']}"
-    if protocol["k"] != task["k"]:
-        yield "k", f"k is {task['k']}, but protocol.k is {protocol['k']}"
-    if task["unscorable"] > MAX_UNSCORABLE:
-        yield (
-            "unscorable",
-            f"{task['unscorable']:.1%} of the samples have no verdict; at most {MAX_UNSCORABLE:.0%} may",
-        )
-
-
 # ---------------------------------------------------------------- whether it can stand beside the others
 
 
 def _comparable(task: Mapping[str, Any], board: Board) -> Iterator[tuple[str, str]]:
     protocol = task["protocol"]
-    if all(metric.figure(task) is None for metric in board.metrics):
+    if task["metric"] not in {metric.entry for metric in board.metrics}:
         yield "metric", f"the metric is {task['metric']!r}; the board shows {board.metrics[0].name}"
-    if not task["data"]["verified"]:
-        yield "verified", "its data were not verified; only results on data whose hash is known can be compared"
+    yield from figures.faults_of_metrics(task, board.metrics)
     if task["data"].get("changed"):
-        yield "verified", "its data are others than those that were there first"
+        yield "data", "its data are others than those that are known, or that were there first"
     if task["k"] < board.k:
         yield "k", f"{task['k']} samples a problem; the board wants at least {board.k}"
     for name, wanted in board.protocol.items():
@@ -265,8 +218,6 @@ def _comparable(task: Mapping[str, Any], board: Board) -> Iterator[tuple[str, st
             "problems",
             f"its problems are others (hash {ours.problems_sha256[:12]}; the board's {pins.problems_sha256[:12]})",
         )
-    if ours.data_sha256 != pins.data_sha256:
-        yield "data", f"its data have sha256 {ours.data_sha256[:12]}; the board's {pins.data_sha256[:12]}"
     if ours.grader != pins.grader:
         yield (
             "grader",
@@ -278,6 +229,11 @@ def _comparable(task: Mapping[str, Any], board: Board) -> Iterator[tuple[str, st
         if ours.protocol.get(name) != pins.protocol.get(name):
             there = _short(pins.protocol.get(name))
             yield "protocol", f"{name} is {_short(ours.protocol.get(name))}; the board's is {there}"
+
+
+@functools.cache
+def _reported() -> frozenset[str]:
+    return frozenset(figure.model for figure in reported.read()[0])
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,11 @@ def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict
     task = {key: entry[key] for key in known if key in entry}
     data = known["data"]["properties"]
     shares = entry.get("by_problem") or {}
+    unscored = Counter(
+        sample.key[1]
+        for sample in evaluation.samples
+        if sample.key[0] == name and sample.verdict == "unscorable"
+    )
     return {
         **task,
         "grader": graders[name],
@@ -105,6 +110,7 @@ def _task(evaluation: Evaluation, name: str, graders: Mapping[str, str]) -> dict
         "by_problem": {
             problem: shares.get(problem) for problem in sorted({*shares, *evaluation.problems.get(name, {})})
         },
+        **({"unscored": dict(sorted(unscored.items()))} if unscored else {}),
     }
 
 

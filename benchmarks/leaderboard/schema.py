@@ -3,7 +3,8 @@
 `result.schema.json` beside this file says what a result is, in JSON Schema (draft 2020-12), so that editors and other
 programs can read it too. This module knows the keywords that it uses: type, const, enum, required, properties,
 additionalProperties, propertyNames, pattern, minimum, exclusiveMinimum, maximum, minLength, maxLength, minProperties,
-items, minItems, maxItems and local $ref. A keyword it does not know is an error in the schema, not a check left out.
+items, minItems, maxItems and local $ref. A keyword it does not know is an error in the schema, not a check left out. A
+pattern is of the whole text: `$` does not let a line feed through, as it does in Python.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _text(value: str, schema: Mapping[str, Any], place: str) -> Iterator[str]:
         yield f"{_named(place)} is too short: {_short(value)}"
     if len(value) > schema.get("maxLength", len(value)):
         yield f"{_named(place)} has {len(value):,} characters; at most {schema['maxLength']:,} are allowed"
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
         yield f"{_named(place)} is {_short(value)}, which does not match {schema['pattern']}"
 
 

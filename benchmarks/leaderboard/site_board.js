@@ -115,8 +115,8 @@ function boardFacts(column) {
     `Temperature ${protocol.temperature}, top-p ${protocol.top_p}, at most ${count(protocol.max_new_tokens)} tokens, `,
     `${count(k)} or more samples a problem.${instruction}`,
     pins
-      ? ` All measured here met the same ${count(pins.n)} problems (data ${pins.data.slice(0, 12)}), graded by ${pins.grader}.`
-      : " Nobody has been measured here yet: the first result sets data and grader for the others.",
+      ? ` All measured here met the same ${count(pins.n)} problems (${column.verified ? "verified" : "unverified: no hash of this dataset is known here"}; ${pins.problems.slice(0, 12)}), graded by ${pins.grader}.`
+      : " Nobody has been measured here yet: the first result sets problems and grader for the others.",
     pins?.judge ? ` Judged by ${pins.judge}.` : "",
     " Reported figures are as their sources give them, mostly under other settings.",
   ];

@@ -59,7 +59,8 @@ class Evaluation:
     problems: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """By benchmark and problem id, in the order in which they are asked: name, messages, meta."""
     samples: tuple[Sample, ...]
-    """All samples, in the order in which they were drawn."""
+    """The samples that the figures are of, in the order in which they were drawn: others may be there, of an evaluation
+    that was to have more and was stopped."""
     grades: Mapping[Key, tuple[int, int]]
     """Where the last grade of each sample stands in `grades.jsonl`: offset and size, bytes."""
 
@@ -129,9 +130,20 @@ def read(
         manifest=records.plain(made or {}),
         run=_document(directory / "run.json") or {},
         problems=problems,
-        samples=tuple(samples.values()),
+        samples=tuple(_counted(samples.values(), figures["tasks"], problems)),
         grades=places,
     )
+
+
+def _counted(
+    samples: Iterable[Sample], tasks: Mapping[str, Any], problems: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Sample]:
+    asked = {name: (entry.get("k"), problems.get(name)) for name, entry in tasks.items()}
+    for sample in samples:
+        name, problem, index = sample.key
+        most, known = asked.get(name, (0, None))
+        if (most is None or index < most) and (known is None or problem in known):
+            yield sample
 
 
 def _sample(key: Key, offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:

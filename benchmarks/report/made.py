@@ -31,7 +31,7 @@ def made(evaluation: Evaluation) -> dict[str, Any]:
     timing = evaluation.summary.get("timing")
     identity = run.get("model")
     return {
-        "model": manifest.get("model") or notes.get("model") or identity,
+        "model": manifest.get("model") or seen.get("model") or notes.get("model") or identity,
         "model_sha256": identity if re.fullmatch(r"[0-9a-f]{64}", str(identity)) else None,
         "engine": engine if name else {},
         "command": command and shlex.join(command),

@@ -48,6 +48,9 @@ class Source:
     sha256: str | None = None
     """Of the local copy (`benchmarks.data.hash_of`), or of the generated problems (`benchmarks.plan`); None where it is
     not known here."""
+    problems_sha256: str | None = None
+    """Of the problems themselves (`benchmarks.data.problems_hash`), in whatever file they come; None where it is not
+    known here."""
     licence: str = ""
     """As the dataset states it."""
     url: str = ""
@@ -153,9 +156,14 @@ class Benchmark:
 
 
 def spread(tasks: list[Task], count: int) -> list[Task]:
-    """`count` of the tasks at equal distances, in order, so that every level keeps its share."""
-    count = min(count, len(tasks))
-    return [tasks[place * len(tasks) // count] for place in range(count)]
+    """`count` of the tasks at near equal distances, in order, so that every level keeps its share.
+
+    Fewer are among more: places are taken by the multiples of the golden ratio, whose fractions fill a line evenly
+    however many there are.
+    """
+    golden = (5**0.5 - 1) / 2
+    taken = sorted(range(len(tasks)), key=lambda place: place * golden % 1)[:count]
+    return [tasks[place] for place in sorted(taken)]
 
 
 def dataset(env: str, *, language: str | None = "en", **arguments: Any) -> Callable[[str | None], EnvSpec]:

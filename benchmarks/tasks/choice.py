@@ -156,6 +156,7 @@ BENCHMARKS = (
             hub_files=("data/test-00000-of-00001.parquet",),
             files=("mmlu-pro.jsonl", "mmlu_pro/mmlu_pro_test.jsonl.gz"),
             sha256="f2eec77bb4ce1539b1cdef8300f878ba8544d60f9f7fca1a703986da1b12bf67",
+            problems_sha256="36bdaf10a51d434fbdabbd61685507ddaf9166be1d8e5bdd2d2d0fac10cb8bbc",
             licence="MIT",
             url="https://github.com/TIGER-AI-Lab/MMLU-Pro",
         ),

@@ -16,6 +16,7 @@ BENCHMARKS = (
             hub_sha256="6a85310ca8ce15eff755aa08a3a4ff931c7e273e7515ebb3c492ea85fd8288f2",
             files=("ifeval.jsonl", "ifeval/ifeval.jsonl"),
             sha256="04c069cf5d5770952244f7b6bb38eb7b6e5faa143fc70995457a85de455e4cd2",
+            problems_sha256="fcb0d5c4eb953c44fe033ef3d21fb790b86fb9d8fc3a1f70630cd18c87ab4954",
             licence="Apache-2.0",
             url="https://arxiv.org/abs/2311.07911",
         ),

@@ -60,6 +60,7 @@ BENCHMARKS = (
             hub_files=("simple_qa_test_set.csv",),
             files=("simpleqa.csv", "simpleqa/simple_qa_test_set.csv"),
             sha256="feee3f7e7db3617e94e8fcf1977b756ec420ef8568f4e0fcbbe0e92e9d5fc032",
+            problems_sha256="a7cd5ed0813117744a65ca4be8a2d75ed1b14f9bcc0653d2033c58c61f5bfec7",
             licence="MIT",
             url="https://github.com/openai/simple-evals",
         ),

@@ -14,6 +14,7 @@ BENCHMARKS = (
             hub_files=tuple(f"test/people{people}_num100.jsonl" for people in range(3, 8)),
             files=("knights-knaves.jsonl", "kk/kk_test.jsonl"),
             sha256="d22dad24c1fa615e7f6857a6f9f6368399fcaf9bfc27309f5e83037170d7c353",
+            problems_sha256="2e32d8248a0c39cad24bc320e20a8b878841c6136bdb45acd0d89d99934de8ec",
             licence="Apache-2.0",
             url="https://arxiv.org/abs/2410.23123",
         ),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plan, tasks
+from benchmarks import plan, store, tasks
 from benchmarks.evaluate import evaluate, identity
 from benchmarks.types import Ask, Said, SampleError
 from tests.conftest import ROOT
@@ -74,7 +74,7 @@ def run(
 ) -> dict[str, Any]:
     """An evaluation of the canned engine, in this process."""
     asked = wish(**more)
-    plans = plan.make(tasks.find(asked.tasks), asked)
+    plans = plan.together(tasks.find(asked.tasks), asked, store.held(directory))
     facts = {
         **identity(plans, {"name": "canned"}, "canned", "auto"),
         "notes": {"model": "canned", "wish": asked.plain()},

@@ -37,6 +37,15 @@ def test_json_is_one_line_and_the_same_when_resumed(evaluated, tiny_base, tmp_pa
     assert fresh["manifest"] == str(tmp_path / "manifest.json")
 
 
+def test_asking_for_less_says_what_the_figures_cover(evaluated, tiny_base, capsys):
+    code, out, err = run(
+        capsys, "eval", "--model", tiny_base, *SMALL, "--limit", 3, "--samples", 1, "--out", evaluated, "--json"
+    )
+    entry = json.loads(out)["tasks"]["quick-math"]
+    assert code == 0 and (entry["n"], entry["k"]) == (6, 2)
+    assert f"{evaluated} holds 6 problems × 2 of quick-math: the figures cover all of it" in err
+
+
 def test_what_the_engine_was_is_recorded(evaluated):
     engine = json.loads((evaluated / "manifest.json").read_text())["engine"]
     assert (
@@ -103,6 +112,16 @@ def test_a_hugging_face_model(tiny_llama, tmp_path, capsys):
         (("--model", "{m}", "--suite", "quick", "--engine", "transformers"), "cannot run a V3Policy"),
         (("--model", "{m}", "--suite", "quick", "--engine-option", "rows=3"), "native has none such"),
         (("--model", "{m}", "--suite", "quick", "--engine-option", "rows"), "is not KEY=VALUE"),
+        (
+            ("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=abc"),
+            "--engine-option max_rows='abc': give an integer of at least 1",
+        ),
+        (("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=0"), "of at least 1"),
+        (("--model", "{m}", "--suite", "quick", "--engine-option", "max_rows=true"), "of at least 1"),
+        (
+            ("--model", "{m}", "--suite", "quick", "--engine", "vllm", "--engine-option", "max_tokens=-1"),
+            "of at least 1",
+        ),
         (
             ("--model", "http://localhost:1", "--suite", "quick", "--engine", "native"),
             "use --engine http for it",

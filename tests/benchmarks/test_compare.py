@@ -92,6 +92,40 @@ def test_the_same_run_twice_differs_in_nothing(tmp_path):
     a = write(tmp_path / "a", {"t": entry(shares(0))})
     found = compare.compare(a, a)["tasks"]["t"]
     assert found["difference"] == 0 and found["p"] == found["p_holm"] == 1.0 and found["detectable"] is None
+    low, high = found["difference_ci95"]
+    assert -low == high == stats.share_ci95([0] * 40).high > 0, "40 problems leave room for others"
+    b = write(tmp_path / "b", {"t": entry(shares(0)), "u": entry(shares(0))})
+    low, high = compare.compare(b, b)["all"]["difference_ci95"]
+    assert low < 0 < high
+    up = (
+        write(tmp_path / "c", {"t": entry({"x": 0.0, "y": 0.0})}),
+        write(tmp_path / "d", {"t": entry({"x": 1.0, "y": 1.0})}),
+    )
+    low, high = compare.compare(*up)["tasks"]["t"]["difference_ci95"]
+    assert -1 <= low < high == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_problems_that_hang_together_are_taken_as_one(monkeypatch, named):
+    """Two models as good as each other, who know a problem or do not, in whatever of eleven languages it is asked."""
+    monkeypatch.setattr(stats, "FLIPS", 2000)
+    rng = np.random.default_rng(5)
+    rejected = held = 0
+    names = {f"{row}-{language}": str(row) for row in range(40) for language in range(11)}
+    for _ in range(200):
+        runs = []
+        for name in ("a", "b"):
+            chances = dict(zip(map(str, range(40)), rng.beta(0.5, 0.5, 40)))
+            drawn = {id: float(rng.random() < chances[row]) for id, row in names.items()}
+            clusters = names if named else None
+            runs.append(compare.Run(name=name, tasks={"mgsm": entry(drawn, clusters=clusters)}, graders={}))
+        found = compare.compare(*runs)["tasks"]["mgsm"]
+        rejected += found["p"] < 0.05
+        held += found["difference_ci95"][0] <= 0 <= found["difference_ci95"][1]
+    if named:
+        assert 0.01 <= rejected / 200 <= 0.09 and held / 200 >= 0.91
+    else:
+        assert rejected / 200 > 0.2 and held / 200 < 0.8, "what this is for"
 
 
 def changed(*path, to):
@@ -106,8 +140,6 @@ def changed(*path, to):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (changed("data", "sha256", to="1" * 64), "the data's sha256"),
-        (changed("data", to={"source": "elsewhere", "revision": None, "sha256": None}), "the data's source"),
         (changed("protocol", "temperature", to=0.0), "temperature is 0.6 here and 0.0 there"),
         (changed("protocol", "top_p", to=1.0), "top_p"),
         (changed("protocol", "max_new_tokens", to=256), "max_new_tokens"),
@@ -139,6 +171,27 @@ def test_all_reasons_are_told_at_once(tmp_path):
     assert all(
         word in str(refused.value) for word in ("t: ", "temperature", "grader", "u: ", "metric", "--anyway")
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"sha256": "1" * 64}, "the data's sha256"),
+        ({"source": "elsewhere", "revision": None, "sha256": None}, "the data's source"),
+    ],
+)
+def test_other_data_are_other_problems(tmp_path, data, words):
+    """The hub's table and a local file hold the same problems in other bytes."""
+    ours, theirs = shares(0), shares(1)
+    a = write(tmp_path / "a", {"t": entry(ours)})
+    for same in (theirs, dict(list(theirs.items())[:10])):
+        b = write(tmp_path / "b", {"t": entry(same, data={**ENTRY["data"], **data})})
+        assert compare.compare(a, b)["incomparable"] == {}
+    other = {**dict(list(theirs.items())[1:]), "q": 1.0}
+    b = write(tmp_path / "b", {"t": entry(other, data={**ENTRY["data"], **data})})
+    with pytest.raises(DataError, match=words):
+        compare.compare(a, b)
+    assert compare.compare(a, b, anyway=True)["tasks"]["t"]["n"] == 39
 
 
 def test_more_samples_and_another_name_of_the_same_data_are_comparable(tmp_path):

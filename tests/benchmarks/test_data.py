@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from benchmarks import data
+from benchmarks import data, tasks
 from benchmarks.tasks.base import Benchmark, Source, dataset
 from r1env import DataError
 
@@ -86,12 +86,50 @@ def test_a_local_copy_is_verified_by_its_hash(tmp_path, hub):
     assert (found.source, found.verified, found.changed) == ("sums/test.jsonl", True, False)
     assert found.path == str(tmp_path / "sums/test.jsonl") and found.sha256 == sha256(lines(ROW))
     assert [problem.task.answer for problem in known.problems(found.path)] == ["4"]
-    (tmp_path / "sums.jsonl").write_bytes(lines(OTHER))  # named first, so it counts; nobody knows it
-    found = data.fetch(known, tmp_path)
-    assert (found.source, found.verified) == ("sums.jsonl", False)
+    (tmp_path / "sums.jsonl").write_bytes(lines(OTHER))  # named first, so it counts
+    unknown = data.fetch(benchmark(), tmp_path)
+    assert (unknown.source, unknown.verified, unknown.changed) == ("sums.jsonl", False, False)
+    with pytest.raises(
+        DataError, match=r"sums.jsonl in .* but the one known to r1-bench is .*--allow-changed-data"
+    ):
+        data.fetch(known, tmp_path)
+    found = data.fetch(known, tmp_path, allow_changed=True)
+    assert (found.source, found.verified, found.changed) == ("sums.jsonl", False, True)
     (tmp_path / "sums.jsonl").write_bytes(lines(ROW))
     assert data.fetch(benchmark(hub_sha256=sha256(lines(ROW))), tmp_path).verified  # a copy of the hub's file
     assert not hub.asked
+
+
+def test_the_same_problems_are_verified_in_whatever_file_they_come(tmp_path, hub):
+    ids = [problem.task.id for problem in benchmark().problems(_written(tmp_path, lines(ROW, OTHER)))]
+    known = {"sha256": "0" * 64, "problems_sha256": data.problems_hash(ids)}
+    assert data.fetch(benchmark(**known), tmp_path).verified
+    _written(tmp_path, lines({**OTHER, "source": "elsewhere"}, ROW))
+    assert data.fetch(benchmark(**known), tmp_path).verified
+    _written(tmp_path, lines({**OTHER, "answer": "6"}, ROW))
+    with pytest.raises(DataError, match="--allow-changed-data"):
+        data.fetch(benchmark(**known), tmp_path)
+    hub.rows = [ROW, OTHER]
+    assert data.fetch(benchmark(**known)).verified
+    hub.rows, hub.newest = [ROW], "e" * 40
+    assert not data.fetch(benchmark(hub="acme/other", **known)).verified
+
+
+def test_the_hubs_table_of_gsm8k_is_the_local_files(tmp_path, monkeypatch, data_dir):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (gsm8k,) = tasks.find(["gsm8k"])
+    rows = [json.loads(line) for line in (data_dir / "gsm8k/test.jsonl").read_text().splitlines()]
+    monkeypatch.setattr(data, "_download_files", lambda source, revision: [tmp_path / "test.parquet"])
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "test.parquet")
+    hubs, local = data.fetch(gsm8k), data.fetch(gsm8k, data_dir)
+    assert hubs.verified and local.verified and hubs.sha256 != local.sha256
+
+
+def _written(directory, content) -> str:
+    (directory / "sums.jsonl").write_bytes(content)
+    return str(directory / "sums.jsonl")
 
 
 def test_local_files_are_found_by_the_benchmarks_name(tmp_path):
@@ -178,7 +216,8 @@ def test_datasets_of_several_files(tmp_path):
     known = dataclasses.replace(many, source=dataclasses.replace(many.source, sha256=data.hash_of(files)))
     assert data.fetch(known, tmp_path).verified
     (tmp_path / "sums/b.jsonl").write_bytes(lines(OTHER, OTHER))
-    assert not data.fetch(known, tmp_path).verified
+    with pytest.raises(DataError, match="--allow-changed-data"):
+        data.fetch(known, tmp_path)
 
 
 def test_kinds_of_files(tmp_path):

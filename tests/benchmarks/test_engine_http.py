@@ -408,10 +408,10 @@ def test_it_is_opened_by_name():
     [
         ({"concurency": 4}, "concurency: http has none such; did you mean 'concurrency'"),
         ({"key": "secret"}, "key: http has none such"),
-        ({"concurrency": "many"}, "concurrency=many: it is to be int"),
-        ({"concurrency": True}, "it is to be int"),
-        ({"timeout_s": "1h"}, "timeout_s=1h: it is to be float"),
-        ({"extra": 3}, "it is to be dict"),
+        ({"concurrency": "many"}, "concurrency='many': give an integer of at least 1"),
+        ({"concurrency": True}, "give an integer of at least 1"),
+        ({"timeout_s": "1h"}, "timeout_s='1h': give a number"),
+        ({"extra": 3}, "extra=3: give a JSON object"),
     ],
 )
 def test_options_that_do_not_fit(options, told):

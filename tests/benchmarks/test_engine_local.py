@@ -57,6 +57,10 @@ def test_temperature_0_is_greedy(native):
     assert all(texts[problem, 0] == texts[problem, sample] for problem, sample in texts)
 
 
+def test_a_kill_on_a_cpu_costs_few_rows(native, llama):
+    assert native.policy.device.type == "cpu" and native._engine.max_rows == llama._engine.max_rows == 64
+
+
 def test_it_takes_no_more_asks_than_it_has_room_for(tiny_base):
     engine = open_engine(Setup(model=str(tiny_base), engine="native", options={"max_rows": 2}))
     taken = []
@@ -141,4 +145,6 @@ def test_a_checkpoint_beside_is_hinted_at(tiny_base):
 def test_a_models_fingerprint_is_of_its_files(tiny_base, tiny_llama):
     ours, theirs = fingerprint(str(tiny_base)), fingerprint(str(tiny_llama))
     assert ours["sha256"] != theirs["sha256"] and ours == fingerprint(str(tiny_base))
-    assert fingerprint("http://localhost:8000") == {"name": "http://localhost:8000"}
+    for address in ("http://localhost:8000", "http://localhost:8000/v1", "http://localhost:8000/v1/"):
+        assert fingerprint(address) == {"name": "http://localhost:8000/v1"}
+    assert fingerprint("http://localhost:8000#m") == {"name": "http://localhost:8000/v1#m"}

@@ -41,7 +41,7 @@ def run(tmp_path, monkeypatch):
         place.write_text(
             json.dumps(rows) if place.suffix == ".json" else "".join(f"{json.dumps(row)}\n" for row in rows)
         )
-        wish = plan.Wish(tasks=(name,), samples=samples, data_dir=str(tmp_path))
+        wish = plan.Wish(tasks=(name,), samples=samples, data_dir=str(tmp_path), allow_changed=True)
         plans = plan.make(tasks.find(wish.tasks), wish)
         facts = {
             **identity(plans, {"name": "canned"}, "canned", "auto"),

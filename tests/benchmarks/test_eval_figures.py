@@ -145,9 +145,8 @@ def test_more_samples_problems_and_benchmarks_are_added(tmp_path):
     engine = canned.Canned()
     more = canned.run(tmp_path, engine, samples=3, limit=3)
     assert more["resumed"] == 6 and {ask.sample for ask in engine.asked} == {2}
-    fewer = canned.run(tmp_path, samples=1, limit=3)
-    assert fewer["resumed"] == 3 and fewer["tasks"]["quick-math"]["k"] == 1
-    assert list(fewer["tasks"]["quick-math"]["pass_at_k"]) == ["1"]
+    wider = canned.run(tmp_path, samples=3, limit=5)
+    assert wider["resumed"] == 9 and wider["tasks"]["quick-math"]["n"] == 5
 
 
 # What must stay the same in a directory.
@@ -289,13 +288,17 @@ def test_a_local_file_is_known_by_its_hash(tmp_path, data_dir):
     made = plan.make(tasks.find(["gsm8k"]), wish)[0]
     assert made.data.verified and made.problems[0].messages[0]["content"].endswith("within \\boxed{}.")
     (tmp_path / "gsm8k.jsonl").write_text('{"question": "1 + 1?", "answer": "so #### 2"}\n')
-    other = plan.make(tasks.find(["gsm8k"]), dataclasses.replace(wish, data_dir=str(tmp_path)))[0]
-    assert not other.data.verified and len(other.problems) == 1
+    elsewhere = dataclasses.replace(wish, data_dir=str(tmp_path))
+    with pytest.raises(DataError, match="--allow-changed-data"):
+        plan.make(tasks.find(["gsm8k"]), elsewhere)
+    other = plan.make(tasks.find(["gsm8k"]), dataclasses.replace(elsewhere, allow_changed=True))[0]
+    assert not other.data.verified and other.data.changed and len(other.problems) == 1
 
 
 def test_a_question_that_stands_twice_counts_twice(tmp_path):
     (tmp_path / "gsm8k.jsonl").write_text('{"question": "1 + 1?", "answer": "so #### 2"}\n' * 2)
-    made = plan.make(tasks.find(["gsm8k"]), plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path)))[0]
+    wish = plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path), allow_changed=True)
+    made = plan.make(tasks.find(["gsm8k"]), wish)[0]
     assert len({problem.task.id for problem in made.problems}) == 2
 
 
@@ -338,7 +341,7 @@ def test_regrading_recorded_outputs_of_gsm8k_gives_the_published_verdicts(tmp_pa
         {"question": f"Case {number}", "answer": f"#### {case['gold']}"} for number, case in enumerate(cases)
     ]
     (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    wish = plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path))
+    wish = plan.Wish(tasks=("gsm8k",), data_dir=str(tmp_path), allow_changed=True)
     made = plan.make(tasks.find(wish.tasks), wish)
     out = tmp_path / "out"
     facts = {**canned.identity(made, {"name": "others"}, "canned", "auto"), "notes": {"wish": wish.plain()}}

@@ -40,7 +40,7 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.fixture
 def math_plan():
-    (made,) = planned("quick-math", limit=8, samples=4, seed=3)
+    (made,) = planned("quick-math", limit=8, samples=4, seed=4)
     return made
 
 
@@ -77,7 +77,7 @@ def run(lm, *names, include, **more):
 def test_lm_eval_gives_r1_benchs_accuracy_on_the_same_samples(tmp_path, math_plan):
     engine = ScriptedEngine(mixed(math_plan))
     assert export.write(math_plan, tmp_path / "tasks") == MATH
-    found = run(EngineLM(engine, seed=3), MATH, include=tmp_path / "tasks")["tasks"][MATH]
+    found = run(EngineLM(engine, seed=4), MATH, include=tmp_path / "tasks")["tasks"][MATH]
 
     own = ScriptedEngine(mixed(math_plan))
     summary = r1_bench([math_plan], tmp_path / "own", lambda: own)["quick-math"]
@@ -140,14 +140,14 @@ def test_every_kind_of_grader_comes_along(tmp_path, data_dir, benchmark, metric)
 def test_every_repeat_has_a_seed_of_its_own(tmp_path, math_plan):
     engine = ScriptedEngine(lambda ask: f"<answer>{ask.seed}</answer>")
     export.write(math_plan, tmp_path)
-    lm = EngineLM(engine, seed=3)
+    lm = EngineLM(engine, seed=4)
     run(lm, MATH, include=tmp_path)
     seeds = collections.defaultdict(set)
     for ask in engine.asks:
         seeds[ask.problem].add(ask.seed)
     assert len(seeds) == 8 and all(len(of_one) == 4 for of_one in seeds.values())
     other = ScriptedEngine(engine.say)
-    run(EngineLM(other, seed=4), MATH, include=tmp_path)
+    run(EngineLM(other, seed=5), MATH, include=tmp_path)
     assert not {ask.seed for ask in engine.asks} & {ask.seed for ask in other.asks}
 
 
@@ -185,7 +185,7 @@ def test_sampling_through_lm_evals_cache_is_refused(tmp_path, math_plan):
 def test_the_record_keeps_what_lm_eval_drops_and_goes_on(tmp_path, math_plan):
     export.write(math_plan, tmp_path / "tasks")
     file = tmp_path / "record" / "samples.jsonl"
-    first = EngineLM(ScriptedEngine(mixed(math_plan)), seed=3, record=file)
+    first = EngineLM(ScriptedEngine(mixed(math_plan)), seed=4, record=file)
     found = run(first, MATH, include=tmp_path / "tasks")
     first.record.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()][1:]
@@ -197,7 +197,7 @@ def test_the_record_keeps_what_lm_eval_drops_and_goes_on(tmp_path, math_plan):
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) * 2 // 3])  # as a process that was killed leaves it
     engine = ScriptedEngine(mixed(math_plan))
-    again = EngineLM(engine, seed=3, record=file)
+    again = EngineLM(engine, seed=4, record=file)
     second = run(again, MATH, include=tmp_path / "tasks")
     again.record.close()
     assert second["tasks"] == found["tasks"]
@@ -205,7 +205,7 @@ def test_the_record_keeps_what_lm_eval_drops_and_goes_on(tmp_path, math_plan):
     assert sorted(file.read_bytes().splitlines()) == sorted(whole.splitlines())
 
     engine = ScriptedEngine(mixed(math_plan))
-    cooler = EngineLM(engine, seed=3, record=file)
+    cooler = EngineLM(engine, seed=4, record=file)
     run(cooler, MATH, include=tmp_path / "tasks", gen_kwargs={"temperature": 0.5})
     assert cooler.resumed == 0 and len(engine.asks) == 32
     with pytest.raises(RunError, match="another"):
@@ -219,11 +219,11 @@ def test_lost_samples_are_an_error_and_the_others_are_kept(tmp_path, math_plan):
     def failing(ask):
         return ("the server said 500", "failed") if ask.sample == 3 else say(ask)
 
-    lm = EngineLM(ScriptedEngine(failing), seed=3, record=tmp_path / "r.jsonl")
+    lm = EngineLM(ScriptedEngine(failing), seed=4, record=tmp_path / "r.jsonl")
     with pytest.raises(RunError, match="8 of 32 samples could not be drawn: the server said 500"):
         run(lm, MATH, include=tmp_path)
     engine = ScriptedEngine(say)
-    again = EngineLM(engine, seed=3, record=tmp_path / "r.jsonl")
+    again = EngineLM(engine, seed=4, record=tmp_path / "r.jsonl")
     run(again, MATH, include=tmp_path)
     assert again.resumed == 24 and len(engine.asks) == 8
 
@@ -293,7 +293,7 @@ def test_the_protocols_prompt_is_asked_whatever_the_flags(tmp_path, math_plan):
     asked = []
     for chat in (False, True):
         engine = ScriptedEngine(lambda ask: "1")
-        run(EngineLM(engine, seed=3), MATH, include=tmp_path, apply_chat_template=chat)
+        run(EngineLM(engine, seed=4), MATH, include=tmp_path, apply_chat_template=chat)
         asked.append(sorted(map(key, engine.asks)))
     assert asked[0] == asked[1] == sorted(map(key, math_plan.asks()))
     manager = lm_eval.tasks.TaskManager(include_path=str(tmp_path), include_defaults=False)
@@ -304,7 +304,7 @@ def test_the_protocols_prompt_is_asked_whatever_the_flags(tmp_path, math_plan):
                 system_instruction="Be brief.", apply_chat_template=chat,
             )  # fmt: skip
     engine = ScriptedEngine(lambda ask: "1")
-    run(EngineLM(engine, seed=3), MATH, include=tmp_path, num_fewshot=3)
+    run(EngineLM(engine, seed=4), MATH, include=tmp_path, num_fewshot=3)
     assert sorted(map(key, engine.asks)) == asked[0]
 
 
