@@ -16,9 +16,11 @@ import ast
 import base64
 import builtins
 import dataclasses
+import importlib
 import io
 import json
 import pickle
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +46,8 @@ inf = math.inf
 """
 """What LeetCode imports before a solution."""
 
+_COMMON = ("math", "collections", "itertools", "functools", "typing", "copy", "decimal", "fractions", "datetime")  # fmt: skip
+"""Modules whose names are Python's wherever tests use them and no reference defines them; the first one's comes first."""
 _MAX_UNPACKED_BYTES = 512_000_000
 _CUT_OFF = "..."
 _FUNCTION = "Give the whole function, with what it imports, in one Python code block."
@@ -103,28 +107,72 @@ def harness_tests(
 ) -> HarnessTests:
     """Assertions as tests.
 
-    What they use and do not define is the program's. That a built-in name is the program's is told by the reference, which
-    defines it, or by the entry point, or by the lack of any other name.
+    What they use and do not define is the program's, but for Python's own names: those are Python's, and imported where that
+    is needed, unless the reference defines them, or one is the entry point, or there is no other name.
 
     Raises:
         DataError: no Python, or without any assertion.
     """
     try:
         tree = _parsed(source)
-        defined = _defined(_parsed(reference)) if reference is not None else set()
+        solution = _parsed(reference or "")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"these tests are no Python: {error}; fix or remove them") from error
-    if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
+    if not any(map(_asserts, ast.walk(tree))):
         raise DataError("these tests assert nothing, so that every program would pass; write assertions")
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    own = {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
-    } | _defined(tree)
-    taken = {name for name in read - own if hasattr(builtins, name)}
-    names = taken & ({entry} if entry else defined)
-    if not names and not entry and reference is None and all(hasattr(builtins, name) for name in read - own):
+    free = _read(tree) - _defined(tree)
+    declared = {entry} if entry else _top_level(solution)
+    names = {name for name in free & declared if _is_pythons(name)}
+    if not declared and all(map(_is_pythons, free)):
         names = set(_first_called(tree)[:1])
-    return HarnessTests(source=source, names=tuple(sorted(names)), prelude=prelude)
+    imports = {**_common_imports(free), **_imports(solution)} if declared else {}
+    lines = [f"{imports[name]}\n" for name in sorted(free - declared) if name in imports]
+    return HarnessTests(source="".join(lines) + source, names=tuple(sorted(names)), prelude=prelude)
+
+
+def _is_pythons(name: str) -> bool:
+    """Whether a name is a built-in one, or that of a module."""
+    return hasattr(builtins, name) or name in sys.stdlib_module_names
+
+
+def _common_imports(names: set[str]) -> dict[str, str]:
+    """Those of some names that are well known, and how they are imported."""
+    return {
+        name: f"from {module} import {name}"
+        for module in reversed(_COMMON)
+        for name in names & set(dir(importlib.import_module(module)))
+        if not _is_pythons(name)
+    }
+
+
+def _imports(tree: ast.Module) -> dict[str, str]:
+    """Names that a module imports from Python's own ones, and how."""
+    found: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                origin = node.module if isinstance(node, ast.ImportFrom) else alias.name
+                if origin and origin.split(".")[0] in sys.stdlib_module_names:
+                    line = f"import {_written(alias)}"
+                    if isinstance(node, ast.ImportFrom):
+                        line = f"from {node.module} {line}"
+                    found[alias.asname or alias.name.split(".")[0]] = line
+    return found
+
+
+def _written(alias: ast.alias) -> str:
+    return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+
+
+def _top_level(tree: ast.Module) -> set[str]:
+    """Names that a module defines or assigns, within nothing."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names
 
 
 def stdio_tests(stored: Any, *, tolerance: float | None = None) -> StdioTests:
@@ -287,11 +335,15 @@ def _contest(row: Mapping[str, Any], name: str) -> Problem:
 
 
 def _own(row: Mapping[str, Any], name: str) -> Problem:
+    tests = from_json(row["tests"])
+    if isinstance(tests, HarnessTests):
+        read = harness_tests(tests.source, prelude=tests.prelude, reference=row.get("reference"))
+        tests = dataclasses.replace(read, names=tests.names or read.names)
     return Problem(
         id=_id(row),
         prompt=_statement(row),
         language=row.get("language") or name,
-        tests=from_json(row["tests"]),
+        tests=tests,
         reference=row.get("reference"),
     )
 
@@ -397,7 +449,11 @@ def _parsed(source: str) -> ast.Module:
         return ast.parse(source)
 
 
-def _defined(tree: ast.Module) -> set[str]:
+def _read(tree: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _defined(tree: ast.AST) -> set[str]:
     """Names that a module defines, imports or assigns at its top level or within."""
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -405,12 +461,21 @@ def _defined(tree: ast.Module) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.arg):
             names.add(node.arg)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
     return names
 
 
+def _asserts(node: ast.AST) -> bool:
+    """Whether this is an assert, or a call like `self.assertEqual(…)`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr.startswith("assert")
+    return isinstance(node, ast.Assert)
+
+
 def _first_called(tree: ast.Module) -> list[str]:
     """Names that are called in the first assertion, the outermost first."""
-    first = next(node for node in ast.walk(tree) if isinstance(node, ast.Assert))
+    first = next(filter(_asserts, ast.walk(tree)))
     return [n.func.id for n in ast.walk(first) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]

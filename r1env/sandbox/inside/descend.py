@@ -23,7 +23,11 @@ def main(uid: int, mounts: list[list[str]], command: list[str]) -> None:
             sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
 
     if mounts:
-        checked(libc.unshare(_NEWNS), "mounts of its own are not allowed")
+        checked(
+            libc.unshare(_NEWNS),
+            f"{mounts[0][0]} is where other users cannot enter, and showing it to them elsewhere needs CAP_SYS_ADMIN; "
+            "use a Python outside of such directories (/usr/bin/python3), open them (chmod o+x), or be no root",
+        )
         checked(libc.mount(None, b"/", None, _REC | _PRIVATE, None), "mounts cannot be made private")
     for source, target in mounts:
         os.makedirs(target, exist_ok=True)
