@@ -12,9 +12,7 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _MAX_NUMBER_CHARS = 400
-_DECIMALS = decimal.Context(
-    prec=2 * _MAX_NUMBER_CHARS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[]
-)
+_DECIMALS = decimal.Context(prec=2 * _MAX_NUMBER_CHARS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
 _HALF = decimal.Decimal("0.5")
 _SALT = secrets.randbits(60)
 _WORD = re.compile(r"[^ \t\r\f\v]+")

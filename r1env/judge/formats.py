@@ -14,19 +14,17 @@ from __future__ import annotations
 
 import ast
 import base64
-import builtins
 import dataclasses
-import importlib
 import io
 import json
 import pickle
-import sys
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from r1env.errors import DataError
+from r1env.judge import names
 from r1env.judge.languages import language
 from r1env.judge.types import CallTests, Case, HarnessTests, StdioCase, StdioTests, Tests, from_json
 
@@ -46,8 +44,6 @@ inf = math.inf
 """
 """What LeetCode imports before a solution."""
 
-_COMMON = ("math", "collections", "itertools", "functools", "typing", "copy", "decimal", "fractions", "datetime")  # fmt: skip
-"""Modules whose names are Python's wherever tests use them and no reference defines them; the first one's comes first."""
 _MAX_UNPACKED_BYTES = 512_000_000
 _CUT_OFF = "..."
 _FUNCTION = "Give the whole function, with what it imports, in one Python code block."
@@ -118,61 +114,15 @@ def harness_tests(
         solution = _parsed(reference or "")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"these tests are no Python: {error}; fix or remove them") from error
-    if not any(map(_asserts, ast.walk(tree))):
+    if not any(map(names.asserts, ast.walk(tree))):
         raise DataError("these tests assert nothing, so that every program would pass; write assertions")
-    free = _read(tree) - _defined(tree)
-    declared = {entry} if entry else _top_level(solution)
-    names = {name for name in free & declared if _is_pythons(name)}
-    if not declared and all(map(_is_pythons, free)):
-        names = set(_first_called(tree)[:1])
-    imports = {**_common_imports(free), **_imports(solution)} if declared else {}
-    lines = [f"{imports[name]}\n" for name in sorted(free - declared) if name in imports]
-    return HarnessTests(source="".join(lines) + source, names=tuple(sorted(names)), prelude=prelude)
-
-
-def _is_pythons(name: str) -> bool:
-    """Whether a name is a built-in one, or that of a module."""
-    return hasattr(builtins, name) or name in sys.stdlib_module_names
-
-
-def _common_imports(names: set[str]) -> dict[str, str]:
-    """Those of some names that are well known, and how they are imported."""
-    return {
-        name: f"from {module} import {name}"
-        for module in reversed(_COMMON)
-        for name in names & set(dir(importlib.import_module(module)))
-        if not _is_pythons(name)
-    }
-
-
-def _imports(tree: ast.Module) -> dict[str, str]:
-    """Names that a module imports from Python's own ones, and how."""
-    found: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                origin = node.module if isinstance(node, ast.ImportFrom) else alias.name
-                if origin and origin.split(".")[0] in sys.stdlib_module_names:
-                    line = f"import {_written(alias)}"
-                    if isinstance(node, ast.ImportFrom):
-                        line = f"from {node.module} {line}"
-                    found[alias.asname or alias.name.split(".")[0]] = line
-    return found
-
-
-def _written(alias: ast.alias) -> str:
-    return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
-
-
-def _top_level(tree: ast.Module) -> set[str]:
-    """Names that a module defines or assigns, within nothing."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return names
+    own, imports = names.told_apart(tree, solution, entry)
+    lines = source.split("\n")
+    first = max(
+        (one.end_lineno or 0 for one in tree.body if getattr(one, "module", "") == "__future__"), default=0
+    )
+    lines[first:first] = imports
+    return HarnessTests(source="\n".join(lines), names=own, prelude=prelude)
 
 
 def stdio_tests(stored: Any, *, tolerance: float | None = None) -> StdioTests:
@@ -447,35 +397,3 @@ def _parsed(source: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # datasets hold old escapes
         return ast.parse(source)
-
-
-def _read(tree: ast.AST) -> set[str]:
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-
-
-def _defined(tree: ast.AST) -> set[str]:
-    """Names that a module defines, imports or assigns at its top level or within."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            names.add(node.id)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-    return names
-
-
-def _asserts(node: ast.AST) -> bool:
-    """Whether this is an assert, or a call like `self.assertEqual(…)`."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        return node.func.attr.startswith("assert")
-    return isinstance(node, ast.Assert)
-
-
-def _first_called(tree: ast.Module) -> list[str]:
-    """Names that are called in the first assertion, the outermost first."""
-    first = next(filter(_asserts, ast.walk(tree)))
-    return [n.func.id for n in ast.walk(first) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]

@@ -62,4 +62,3 @@ def _command(files: str, settings: dict[str, object]) -> list[str]:
     python = os.path.join(shown, os.path.relpath(os.path.realpath(runtime.interpreter()), prefix))
     settings["readable"] = [*runtime.system_paths(), shown]
     return runtime.descended(files, 0, {prefix: shown}, runtime.command(files, settings, python))
-

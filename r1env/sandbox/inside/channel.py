@@ -172,9 +172,7 @@ class Remote:
     """
 
     def __init__(self, foreign: wire.Foreign, says: Callable[[], str], made: bool, calls: bool) -> None:
-        self.__dict__.update(
-            _number=foreign.number, _type=foreign.name, _says=says, _made=made, _calls=calls
-        )
+        self.__dict__.update(_number=foreign.number, _type=foreign.name, _says=says, _made=made, _calls=calls)
 
     def __setattr__(self, name: str, value) -> None:
         _ask(self._says, do="set", of=self, name=name, to=value)
@@ -345,7 +343,9 @@ def harness(source: bytes, own_names: list[str]) -> None:
         exec(compile(ast.fix_missing_locations(asserts.visit(tree)), "tests.py", "exec"), module.__dict__)
         found["done"] = True
     except BaseException as error:
-        if isinstance(error, SystemExit) and not error.code:  # their own, as unittest's: none comes from the other side
+        if (
+            isinstance(error, SystemExit) and not error.code
+        ):  # their own, as unittest's: none comes from the other side
             found["done"] = True
         else:
             found["error"] = told(error)
@@ -360,14 +360,17 @@ def harness(source: bytes, own_names: list[str]) -> None:
 def _watch_unittest(fault: Callable[[BaseException], None]) -> None:
     """What unittest notes, and then goes on, is a fault all the same."""
     result = importlib.import_module("unittest").TestResult
-    for name in ("addError", "addFailure", "addSubTest"):
 
-        def note(self, *given, noted=getattr(result, name)):
+    def noting(noted: Callable) -> Callable:
+        def note(self, *given):
             if given[-1] is not None:
                 fault(given[-1][1])
             noted(self, *given)
 
-        setattr(result, name, note)
+        return note
+
+    for name in ("addError", "addFailure", "addSubTest"):
+        setattr(result, name, noting(getattr(result, name)))
 
 
 def _names(tree: ast.AST, own_names: list[str]) -> dict[str, Any]:

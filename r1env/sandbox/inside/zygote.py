@@ -45,7 +45,7 @@ PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(7)
 SPARE_PROCESSES = 4  # this one, and what bubblewrap has of this user
 _ABANDONED_S = 0.5  # until it is seen that whoever gave a job is gone
 _CLEARING_S = 2.0  # for what a job has left, until that is held against it
-INTERPRETER = 96 << 20  # bytes of address space that Python itself takes
+INTERPRETER, RESERVED = 96 << 20, 1024 << 20  # address space that Python itself takes, and that others reserve
 _TELLS = 7
 _NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _DETACH = 2, 4, 2
@@ -96,9 +96,10 @@ def main(settings: dict) -> None:
         work = room.enter(turn, uid, job["limits"])
         report = {"number": job["number"], "clearing": False}
         report |= _keep(job, descriptors, settings, uid, work, connection)
-        room.leave(work, uid, lambda: _tell(connection, {**report, "clearing": True}))
+        late = functools.partial(_tell, connection, {**report, "clearing": True})
+        room.leave(work, uid, late)
         _tell(connection, report)
-        del report  # the next program inherits what lies here
+        del report, late  # the next program inherits what lies here
 
 
 def _tell(connection: socket.socket, report: dict) -> None:
@@ -161,7 +162,7 @@ class _Mount:
             self._renew(size_mb)
         return self._path
 
-    def leave(self, work: str, uid: int | None, tell: Callable[[], None]) -> None:
+    def leave(self, work: str, uid: int | None, late: Callable[[], object]) -> None:
         """Takes away all that the job has left: a message to the next one could be a date as well."""
         os.chmod(work, 0o1777)
         os.utime(work, (0, 0))
@@ -192,15 +193,15 @@ class _Folders:
             os.chown(work, uid, uid)
         return work
 
-    def leave(self, work: str, uid: int | None, tell: Callable[[], None]) -> None:
-        """Removes it with all that is in it. Where that takes long, `tell` says so, and this process serves no more."""
+    def leave(self, work: str, uid: int | None, late: Callable[[], object]) -> None:
+        """Removes it with all that is in it. Where that takes long, `late` says so, and this process serves no more."""
         try:
             os.rmdir(work)
         except OSError:
-            late = not _as_user(uid, self._sweeper, lambda: _empty(work), tell)
+            soon = _as_user(uid, self._sweeper, lambda: _empty(work), late)
             with contextlib.suppress(OSError):
                 os.rmdir(work)
-            if late:
+            if not soon:
                 os._exit(0)
 
 
@@ -291,7 +292,7 @@ def _end_all() -> None:
 
 
 def _as_user(
-    uid: int | None, sweeper: int | None, action: Callable[[], None], late: Callable[[], None] = lambda: None
+    uid: int | None, sweeper: int | None, action: Callable[[], None], late: Callable[[], object] = lambda: None
 ) -> bool:
     """Does something in a process of a user's, whom no link leads elsewhere, and who harms no others.
 
@@ -395,10 +396,13 @@ def _limit(job: dict, isolation: str) -> None:
     limits = job["limits"]
     memory, size = int(limits["memory_mb"] * 2**20), int(limits["output_mb"] * 2**20)
     cpu = int(limits["cpu_s"]) + 1  # the zygote ends it earlier; this is for its children
-    if job["action"] != "script":  # interpreters reserve far more address space than they use
-        resource.setrlimit(resource.RLIMIT_AS, (memory + INTERPRETER, memory + INTERPRETER))
+    script = job["action"] == "script"
+    space = memory + (RESERVED if script else INTERPRETER)
+    # That of every thread as well: node ends in a deadlock where its threads find no room.
+    stack = min(memory, (8 if script else 64) << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_STACK, (min(memory, 64 << 20), min(memory, 64 << 20)))
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
