@@ -17,6 +17,7 @@ import pytest
 
 from r1env.errors import ConfigError, SandboxError
 from r1env.sandbox import Job, Limits, open_sandbox, runtime, wire
+from r1env.sandbox.inside import descend
 from r1env.sandbox.zygote import Zygote
 from tests.r1env.sandboxes import CONFINED, opened
 
@@ -463,6 +464,22 @@ def test_a_backend_that_cannot_start_is_no_reason_to_stop(monkeypatch):
     with pytest.raises(SandboxError, match="Permission denied"):
         open_sandbox("landlock")
     assert started and not any(os.path.exists(f"/proc/{pid}") for pid in started)
+
+
+@pytest.mark.parametrize(
+    "uid, command, said",
+    [
+        (0, "/nowhere", "/nowhere cannot be run: No such file or directory"),
+        (2**31, "/bin/true", "may not become the user"),
+    ],
+)
+def test_a_root_that_cannot_become_another_user_is_told_why(uid, command, said):
+    if os.getuid() != 0:
+        pytest.skip("this is about root")
+    what = json.dumps({"uid": uid, "mounts": [], "command": [command]})
+    limited = ["unshare", "-Ur"] if uid else []  # where but one user id is mapped
+    done = subprocess.run([*limited, sys.executable, descend.__file__, what], capture_output=True, text=True)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_auto_takes_the_first_that_passes(monkeypatch):

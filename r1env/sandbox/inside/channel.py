@@ -22,7 +22,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import wire
 
@@ -130,12 +130,31 @@ _lost: list[str] = []
 """Why the other side cannot be believed any more, whatever the tests do with the exception that says so."""
 
 
-def _ask(says: Callable[[], str], made: bool = False, calls: bool = True, **message):
-    """Asks the other side; what has no form here becomes a `Remote` of these properties."""
+class _Way(NamedTuple):
+    """How the tests come by something of the other side's."""
+
+    says: Callable[[], str]
+    """As text."""
+    name: str = ""
+    """The name that it has, if any."""
+    made: bool = False
+    """Whether the tests made it of a class, or it is one: then what it has may be called."""
+    calls: bool = True
+    """Whether it may be called itself."""
+
+    def attribute(self, name: str) -> _Way:
+        return _Way(lambda: f"{self.says()}.{name}", name, self.made, self.made)
+
+    def call(self, args: tuple, kwargs: dict) -> _Way:
+        return _Way(functools.partial(_call_text, self.says, args, kwargs), made=_is_class(self.name))
+
+
+def _ask(way: _Way, **message):
+    """Asks the other side; what has no form here becomes a `Remote`."""
     try:
         _send(wire.dumps(message, lambda value: value._number))
         try:
-            answer = wire.loads(_hear(), lambda foreign: Remote(foreign, says, made, calls))
+            answer = wire.loads(_hear(), lambda foreign: Remote(foreign, way))
         except ValueError as error:
             raise BadMessage(str(error)) from None
         if not isinstance(answer, dict) or not ("value" in answer or "error" in answer):
@@ -162,45 +181,37 @@ def _withtext_of(kind, text: str) -> BaseException:
 
 
 class Remote:
-    """A value of the other side that has no form here. It equals itself alone, whatever it says of itself.
+    """A value of the other side that has no form here. It equals itself alone, whatever it says of itself."""
 
-    Args:
-        foreign: What it is called there.
-        says: How the tests came by it, as text.
-        made: Whether the tests made it of a class: then what it has may be called.
-        calls: Whether it may be called itself.
-    """
-
-    def __init__(self, foreign: wire.Foreign, says: Callable[[], str], made: bool, calls: bool) -> None:
-        self.__dict__.update(_number=foreign.number, _type=foreign.name, _says=says, _made=made, _calls=calls)
+    def __init__(self, foreign: wire.Foreign, way: _Way) -> None:
+        self.__dict__.update(_number=foreign.number, _type=foreign.name, _way=way)
 
     def __setattr__(self, name: str, value) -> None:
-        _ask(self._says, do="set", of=self, name=name, to=value)
+        _ask(self._way, do="set", of=self, name=name, to=value)
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        says = functools.partial(_joined, self._says, name)
-        return _ask(says, self._made, self._made, do="get", of=self, name=name)["value"]
+        return _ask(self._way.attribute(name), do="get", of=self, name=name)["value"]
 
     def __call__(self, *args, **kwargs):  # noqa: D102
-        if not self._calls:
+        if not self._way.calls:
             raise TypeError(
-                f"{self._says()} is called, but what a function gives is no object with methods: it has none of its own"
+                f"{self._way.says()} is called, but what a function gives is a value without methods of its own"
             )
-        return _call({"of": self, "name": None}, self._says, args, kwargs)
+        return _call({"of": self, "name": None}, self._way, args, kwargs)
 
     def __iter__(self):
-        return iter(_ask(self._says, self._made, do="list", of=self)["value"])
+        return iter(_ask(self._way, do="list", of=self)["value"])
 
     def __len__(self) -> int:
-        return int(_ask(self._says, do="length", of=self)["value"])
+        return int(_ask(self._way, do="length", of=self)["value"])
 
     def __bool__(self) -> bool:
         return True
 
     def __str__(self) -> str:
-        return str(_ask(self._says, do="text", of=self)["value"])
+        return str(_ask(self._way, do="text", of=self)["value"])
 
     def __repr__(self) -> str:
         return f"<a {self._type} of the program>"
@@ -210,26 +221,20 @@ class RemoteName:
     """A name that the program is to define."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name, self._way = name, _Way(lambda: name, name, _is_class(name))
 
     def __call__(self, *args, **kwargs):  # noqa: D102
-        return _call({"name": self._name}, lambda: self._name, args, kwargs)
+        return _call({"name": self._name}, self._way, args, kwargs)
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        made = _is_class(self._name)
-        whole = _ask(lambda: self._name, made, made, do="get", name=self._name)["value"]
-        return getattr(whole, name)
+        return getattr(_ask(self._way, do="get", name=self._name)["value"], name)
 
 
 def _is_class(name: str) -> bool:
     """Whether a name is one of a class, as far as it tells: Pair, but neither pair nor Pair_Sum."""
     return name[:1].isupper() and "_" not in name
-
-
-def _joined(says: Callable[[], str], name: str) -> str:
-    return f"{says()}.{name}"
 
 
 _last: Callable[[], str] = str
@@ -244,12 +249,12 @@ def _call_text(says: Callable[[], str], args: tuple, kwargs: dict) -> str:
         return f"{says()}(…)"
 
 
-def _call(target: dict, says: Callable[[], str], args: tuple, kwargs: dict):
+def _call(target: dict, way: _Way, args: tuple, kwargs: dict):
     global _last
-    _last = functools.partial(_call_text, says, args, kwargs)
-    made = _is_class(says().rpartition(".")[2])
+    given = way.call(args, kwargs)
+    _last = given.says
     sent = list(args)
-    answer = _ask(_last, made, do="call", args=sent, kwargs=kwargs, **target)
+    answer = _ask(given, do="call", args=sent, kwargs=kwargs, **target)
     changed = answer.get("changed")
     if isinstance(changed, list) and len(changed) == len(args):
         for before, after in zip(args, changed):

@@ -35,10 +35,18 @@ def main(uid: int, mounts: list[list[str]], command: list[str]) -> None:
             libc.mount(source.encode(), target.encode(), None, _BIND, None),
             f"{source} cannot be shown elsewhere",
         )
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    os.execve(command[0], command, dict(os.environ))
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        sys.exit(f"this root may not become the user {uid}: {error.strerror}; map more user ids, or be no root")
+    try:
+        os.execve(command[0], command, dict(os.environ))
+    except OSError as error:
+        sys.exit(
+            f"{command[0]} cannot be run: {error.strerror}; is the directory that TMPDIR names mounted noexec?"
+        )
 
 
 if __name__ == "__main__":
