@@ -5,12 +5,16 @@ from __future__ import annotations
 import decimal
 import math
 import re
+import secrets
 from collections import deque
 from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z", re.ASCII)
 _MAX_NUMBER_CHARS = 400
+_DECIMALS = decimal.Context(prec=2 * _MAX_NUMBER_CHARS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
+_HALF = decimal.Decimal("0.5")
+_SALT = secrets.randbits(60)
 _WORD = re.compile(r"[^ \t\r\f\v]+")
 _BLANK = " \t\r\f\v"
 
@@ -60,6 +64,8 @@ def _all_same(expected: Any, actual: Any, tolerance: float) -> bool:
 
 
 def _close(expected: float, actual: float, tolerance: float) -> bool:
+    if type(actual) is int and not tolerance:
+        return expected == actual  # exactly, as a float may not hold it
     try:
         actual = float(actual)
     except OverflowError:
@@ -72,14 +78,14 @@ def _close(expected: float, actual: float, tolerance: float) -> bool:
 
 
 def _exact(value: Any) -> Any:
-    """A form of a hashable value that keeps types apart, in which `==` is equality."""
+    """A form of a hashable value that keeps types apart, in which `==` is equality, and whose hash nobody can foretell."""
     if isinstance(value, (tuple, deque)):
-        return type(value).__name__, tuple(_exact(item) for item in value)
+        return _SALT, type(value).__name__, tuple(_exact(item) for item in value)
     if isinstance(value, (set, frozenset)):
-        return type(value).__name__, frozenset(_exact(item) for item in value)
+        return _SALT, type(value).__name__, frozenset(_exact(item) for item in value)
     if isinstance(value, (float, complex, decimal.Decimal)) and value != value:
-        return type(value).__name__, "nan"
-    return type(value).__name__, value
+        return _SALT, type(value).__name__, "nan"
+    return _SALT, type(value).__name__, value
 
 
 def difference(expected: str, actual: bytes, tolerance: float | None = None) -> str | None:
@@ -92,7 +98,8 @@ def difference(expected: str, actual: bytes, tolerance: float | None = None) -> 
         expected: From the tests.
         actual: Standard output.
         tolerance: Relative, and absolute below 1, for numbers of which one has a point or an exponent; the words of a
-            line are then compared one by one. None compares text.
+            line are then compared one by one. Where an integer is expected, the number must also round to it. None
+            compares text.
     """
     try:
         text = actual.decode("utf-8")
@@ -126,6 +133,10 @@ def _same_number(expected: str, actual: str, tolerance: float) -> bool:
         return False
     if not (_NUMBER.match(expected) and _NUMBER.match(actual)):
         return False
-    if _INTEGER.match(expected) and _INTEGER.match(actual):
+    whole = _INTEGER.match(expected) is not None
+    if whole and _INTEGER.match(actual):
         return int(expected) == int(actual)
-    return _close(float(expected), float(actual), tolerance)
+    wanted, found = decimal.Decimal(expected), decimal.Decimal(actual)
+    apart = _DECIMALS.subtract(wanted, found).copy_abs()
+    allowed = _DECIMALS.multiply(decimal.Decimal(tolerance), max(decimal.Decimal(1), wanted.copy_abs()))
+    return apart <= allowed and (apart < _HALF or not whole)

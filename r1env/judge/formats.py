@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import builtins
 import dataclasses
 import io
 import json
@@ -25,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from r1env.errors import DataError
+from r1env.judge import names
 from r1env.judge.languages import language
 from r1env.judge.types import CallTests, Case, HarnessTests, StdioCase, StdioTests, Tests, from_json
 
@@ -103,28 +103,26 @@ def harness_tests(
 ) -> HarnessTests:
     """Assertions as tests.
 
-    What they use and do not define is the program's. That a built-in name is the program's is told by the reference, which
-    defines it, or by the entry point, or by the lack of any other name.
+    What they use and do not define is the program's, but for Python's own names: those are Python's, and imported where that
+    is needed, unless the reference defines them, or one is the entry point, or there is no other name.
 
     Raises:
         DataError: no Python, or without any assertion.
     """
     try:
         tree = _parsed(source)
-        defined = _defined(_parsed(reference)) if reference is not None else set()
+        solution = _parsed(reference or "")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"these tests are no Python: {error}; fix or remove them") from error
-    if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
+    if not any(map(names.asserts, ast.walk(tree))):
         raise DataError("these tests assert nothing, so that every program would pass; write assertions")
-    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    own = {
-        n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)
-    } | _defined(tree)
-    taken = {name for name in read - own if hasattr(builtins, name)}
-    names = taken & ({entry} if entry else defined)
-    if not names and not entry and reference is None and all(hasattr(builtins, name) for name in read - own):
-        names = set(_first_called(tree)[:1])
-    return HarnessTests(source=source, names=tuple(sorted(names)), prelude=prelude)
+    own, imports = names.told_apart(tree, solution, entry)
+    lines = source.split("\n")
+    first = max(
+        (one.end_lineno or 0 for one in tree.body if getattr(one, "module", "") == "__future__"), default=0
+    )
+    lines[first:first] = imports
+    return HarnessTests(source="\n".join(lines), names=own, prelude=prelude)
 
 
 def stdio_tests(stored: Any, *, tolerance: float | None = None) -> StdioTests:
@@ -287,11 +285,15 @@ def _contest(row: Mapping[str, Any], name: str) -> Problem:
 
 
 def _own(row: Mapping[str, Any], name: str) -> Problem:
+    tests = from_json(row["tests"])
+    if isinstance(tests, HarnessTests):
+        read = harness_tests(tests.source, prelude=tests.prelude, reference=row.get("reference"))
+        tests = dataclasses.replace(read, names=tests.names or read.names)
     return Problem(
         id=_id(row),
         prompt=_statement(row),
         language=row.get("language") or name,
-        tests=from_json(row["tests"]),
+        tests=tests,
         reference=row.get("reference"),
     )
 
@@ -395,22 +397,3 @@ def _parsed(source: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # datasets hold old escapes
         return ast.parse(source)
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    """Names that a module defines, imports or assigns at its top level or within."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, ast.arg):
-            names.add(node.arg)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-    return names
-
-
-def _first_called(tree: ast.Module) -> list[str]:
-    """Names that are called in the first assertion, the outermost first."""
-    first = next(node for node in ast.walk(tree) if isinstance(node, ast.Assert))
-    return [n.func.id for n in ast.walk(first) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]

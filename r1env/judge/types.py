@@ -77,9 +77,9 @@ class HarnessTests:
     """Python with `assert`s. It runs apart from the program, whose functions it calls over a channel."""
 
     source: str
-    """The tests. What they use and do not define is the program's."""
+    """The tests. What they use and do not define is the program's, but for built-in names and modules of Python's."""
     names: tuple[str, ...] = ()
-    """Built-in names that are the program's too, as `sum` where `sum` is to be written."""
+    """Names of Python's that are the program's all the same, as `sum` where `sum` is to be written."""
     prelude: str = ""
     """Source that goes before the program's: imports and helpers that its author was given."""
 

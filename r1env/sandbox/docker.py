@@ -7,10 +7,8 @@ bounded memory and processes. `r1-bench sandbox image` makes the image.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
-import shutil
 import socket
 import time
 from typing import IO, Any
@@ -21,7 +19,8 @@ from r1env.sandbox.zygote import START_TIMEOUT_S, Zygote
 
 IMAGE = "r1-sandbox"
 _LABEL = "r1-sandbox"
-_FIRST_UID, _UIDS = 10_000, 4
+_FIRST_UID, _UIDS_EACH, _BLOCKS = 10_000, 5, 10_000
+"""User ids, which are the machine's where the engine does not map them: its limit on processes counts them together."""
 _INSIDE, _MEETING = "/sandbox", "/run/r1"
 _CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", _INSIDE)
@@ -48,18 +47,30 @@ def start() -> Zygote:
         MissingDependency: the distribution docker is not installed.
         SandboxError: the container could not start, or the engine is on another machine.
     """
+    (*uids, sweeper), lock = runtime.user_ids("docker", _FIRST_UID, _UIDS_EACH, _BLOCKS)
     files = runtime.files()
     meeting = os.path.join(files, "meeting")
     os.mkdir(meeting, 0o700)
     settings = {
-        "isolation": "uid", "uids": list(range(_FIRST_UID, _FIRST_UID + _UIDS)), "sweeper": _FIRST_UID + _UIDS,
-        "socket": f"{_MEETING}/socket",
+        "isolation": "uid", "uids": uids, "sweeper": sweeper, "socket": f"{_MEETING}/socket",
         "work": "/tmp", "landlock": "where it can be had", "readable": _SYSTEM, "devices": runtime.DEVICES,
     }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        stack.callback(lock.close)
+        stack.callback(runtime.remove, files)
+        process = _Container(_run(settings, files, meeting))
+        stack.callback(process.kill)
+        zygote = Zygote(process, _connected(os.path.join(meeting, "socket"), process), process.errors)
+        zygote.at_end(stack.pop_all().close)
+    return zygote
+
+
+def _run(settings: dict[str, Any], files: str, meeting: str) -> Any:
+    """A new container of the engine."""
     try:
         found = engine()
         _remove_left(found)
-        container = found.containers.run(
+        return found.containers.run(
             IMAGE,
             runtime.command(_INSIDE, settings, "/usr/bin/python3"),
             detach=True,
@@ -80,15 +91,6 @@ def start() -> Zygote:
         )
     except Exception as error:  # the engine's errors are of many kinds
         raise SandboxError(f"the container could not start: {error}") from error
-    process = _Container(container)
-    try:
-        zygote = Zygote(process, _connected(os.path.join(meeting, "socket"), process), process.errors)
-    except SandboxError:
-        process.kill()
-        shutil.rmtree(files, ignore_errors=True)
-        raise
-    zygote.at_end(functools.partial(shutil.rmtree, files, True))
-    return zygote
 
 
 def _remove_left(found: Any) -> None:

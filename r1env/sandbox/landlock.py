@@ -6,18 +6,15 @@ else a program shares the user's id: it then may start no process, and signals r
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
 import sys
-import tempfile
-from typing import IO
 
-from r1env.errors import SandboxError
 from r1env.sandbox import runtime
 from r1env.sandbox.inside import landlock, seccomp
 from r1env.sandbox.zygote import Zygote
 
-FIRST_UID, UIDS_EACH, BLOCKS = 61_000_000, 4, 1_000
+FIRST_UID, UIDS_EACH, BLOCKS = 61_000_000, 4, 100_000
 """User ids that no distribution hands out; a zygote takes a block of them for as long as it lives."""
 
 
@@ -46,12 +43,10 @@ def start() -> Zygote:
         "isolation": "alone", "descriptor": theirs.fileno(), "work": work, "landlock": True,
         "readable": runtime.system_paths(), "devices": runtime.DEVICES,
     }  # fmt: skip
-    held: list[IO[bytes]] = []
+    held: list[socket.socket] = []
     if os.getuid() == 0:
-        block, lock = _block()
+        (*uids, sweeper), lock = runtime.user_ids("landlock", FIRST_UID, UIDS_EACH, BLOCKS)
         held.append(lock)
-        first = FIRST_UID + UIDS_EACH * block
-        *uids, sweeper = range(first, first + UIDS_EACH)
         settings |= {"isolation": "uid", "uids": uids, "sweeper": sweeper}
     zygote = runtime.started(_command(files, settings), ours, theirs, files)
     zygote.at_end(*(lock.close for lock in held))
@@ -67,20 +62,3 @@ def _command(files: str, settings: dict[str, object]) -> list[str]:
     python = os.path.join(shown, os.path.relpath(os.path.realpath(runtime.interpreter()), prefix))
     settings["readable"] = [*runtime.system_paths(), shown]
     return runtime.descended(files, 0, {prefix: shown}, runtime.command(files, settings, python))
-
-
-def _block() -> tuple[int, IO[bytes]]:
-    """A block of user ids that no other zygote of this machine uses, and the file whose lock says so."""
-    directory = os.path.join(tempfile.gettempdir(), "r1-sandbox-uids")
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    if os.stat(directory).st_uid != 0:
-        raise SandboxError(f"{directory} belongs to somebody else; remove it")
-    for block in range(BLOCKS):
-        lock = open(os.path.join(directory, str(block)), "wb")  # noqa: SIM115  held as long as the block
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-        else:
-            return block, lock
-    raise SandboxError(f"all {BLOCKS} blocks of user ids are in use; close other sandboxes")

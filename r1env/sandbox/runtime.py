@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -71,23 +72,73 @@ def hidden(path: str) -> bool:
     )
 
 
-def files() -> str:
-    """A new directory, readable by all, with what runs inside. Whoever starts a zygote with it removes it.
+_held: dict[str, int] = {}
+"""The locks on this process's directories."""
 
-    Those of processes that were killed before they could are removed here.
+
+def files() -> str:
+    """A new directory, readable by all, with what runs inside; `remove` takes it away.
+
+    A lock on it says that it is in use, to all who see it, in whatever namespace of processes. Those that nobody holds, as
+    their owner was killed, are removed here.
     """
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = left.name[len(_PREFIX) :].partition("-")[0]
-        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            if owner.isdigit() and not os.path.exists(f"/proc/{owner}") and left.stat().st_uid == os.getuid():
-                shutil.rmtree(left, ignore_errors=True)
-    path = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}????????"):
+        with contextlib.suppress(OSError):  # another user's, in use, or gone meanwhile
+            if left.stat().st_uid == os.getuid():
+                _held[str(left)] = _locked(str(left), fcntl.LOCK_NB)
+                remove(str(left))
+    while True:
+        path = tempfile.mkdtemp(prefix=_PREFIX)
+        with contextlib.suppress(FileNotFoundError):
+            held = _locked(path)
+            if os.path.isdir(path):
+                break
+            os.close(held)  # somebody took it for one that is left, before it was locked
+    _held[path] = held
     package = resources.files("r1env.sandbox")
     for name, source in [*((n, package / "inside" / n) for n in INSIDE), ("wire.py", package / "wire.py")]:
         Path(path, name).write_bytes(source.read_bytes())
         os.chmod(os.path.join(path, name), 0o644)
     os.chmod(path, 0o755)
     return path
+
+
+def remove(files: str) -> None:
+    """Takes a directory away, if it is there."""
+    shutil.rmtree(files, ignore_errors=True)
+    if files in _held:
+        os.close(_held.pop(files))
+
+
+def _locked(directory: str, how: int = 0) -> int:
+    found = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | how)
+    except OSError:
+        os.close(found)
+        raise
+    return found
+
+
+def user_ids(kind: str, first: int, each: int, blocks: int) -> tuple[list[int], socket.socket]:
+    """Some user ids that no other sandbox of this machine uses, and the lock that says so: a name that can be bound once.
+
+    Containers of one machine do not see each other's names, and share its user ids: each begins to look elsewhere.
+
+    Raises:
+        SandboxError: all are in use.
+    """
+    begin = 7919 * os.stat("/proc/self/ns/pid").st_ino
+    for turn in range(blocks):
+        block = (begin + turn) % blocks
+        lock = socket.socket(socket.AF_UNIX)
+        try:
+            lock.bind(f"\0r1-sandbox-{kind}-{block}")
+        except OSError:
+            lock.close()
+        else:
+            return list(range(first + each * block, first + each * (block + 1))), lock
+    raise SandboxError(f"all {blocks} blocks of user ids are in use; close other sandboxes")
 
 
 def started(
@@ -99,28 +150,31 @@ def started(
         SandboxError: it did not start.
     """
     errors = tempfile.TemporaryFile()  # noqa: SIM115  the zygote closes it
-    process = subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=errors,
-        stderr=errors,
-        pass_fds=(theirs.fileno(),),
-        cwd="/",
-        env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "PYTHONHASHSEED": "0",
-            **more.pop("env", {}),
-        },
-        **more,
-    )
-    theirs.close()
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
     try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            pass_fds=(theirs.fileno(),),
+            cwd="/",
+            env={**environment, **more.pop("env", {})},
+            **more,
+        )
+        theirs.close()
         zygote = Zygote(process, ours, errors)
-    except SandboxError:
-        shutil.rmtree(files, ignore_errors=True)
-        raise
-    zygote.at_end(functools.partial(shutil.rmtree, files, True))
+    except (SandboxError, OSError) as error:
+        remove(files)
+        if isinstance(error, SandboxError):
+            raise
+        for one in (ours, theirs, errors):
+            one.close()
+        raise SandboxError(
+            f"{arguments[0]} cannot be run: {error.strerror}; where {tempfile.gettempdir()} is mounted noexec, "
+            "let TMPDIR name another directory"
+        ) from error
+    zygote.at_end(functools.partial(remove, files))
     return zygote
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
+import os
 import queue
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -55,8 +58,10 @@ class Sandbox:
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="r1-sandbox")
         self._free: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self._all: set[Zygote] = set()
+        self._clearing: list[Zygote] = []
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = ""
+        _open.add(self)
         for _ in range(workers - 1):
             self._free.put([None, None])  # started when first needed
         self._free.put([self._started(), None])
@@ -77,12 +82,16 @@ class Sandbox:
 
     @contextlib.contextmanager
     def _worker(self, zygotes: int) -> Iterator[list[Zygote]]:
+        if self._closed:
+            raise SandboxError(self._closed)
         worker = self._free.get()
         try:
             self._discard_dead(worker)
-            yield [self._zygote(worker, place) for place in range(zygotes)]
+            try:
+                yield [self._zygote(worker, place) for place in range(zygotes)]
+            finally:  # whatever was raised: a zygote in the middle of a job is not alive
+                self._discard_dead(worker)
         finally:
-            self._discard_dead(worker)
             self._free.put(worker)
 
     def _zygote(self, worker: _Worker, place: int) -> Zygote:
@@ -95,17 +104,34 @@ class Sandbox:
         for place, zygote in enumerate(worker):
             if zygote is not None and not zygote.alive:
                 worker[place] = None
-                with self._lock:
-                    self._all.discard(zygote)
-                zygote.close()
+                if zygote.clearing:
+                    with self._lock:
+                        self._clearing.append(zygote)
+                else:
+                    self._end(zygote)
+        if self._clearing:
+            self._end_cleared()
+
+    def _end_cleared(self) -> None:
+        """Ends those that have removed what a job has left. While they do so others serve, but never too many: the first
+        is waited for."""
+        with self._lock:
+            first = self._clearing[: max(0, len(self._clearing) - self.workers)]
+            ended = [one for one in self._clearing if one in first or not one.clearing]
+            self._clearing = [one for one in self._clearing if one not in ended]
+        for zygote in ended:
+            self._end(zygote)
+
+    def _end(self, zygote: Zygote) -> None:
+        with self._lock:
+            self._all.discard(zygote)
+        zygote.close()
 
     def _started(self) -> Zygote:
-        if self._closed:
-            raise SandboxError("this sandbox was closed; open another one")
         try:
             starting = self._starter.submit(self._start)
         except RuntimeError as error:  # closed just now, or the interpreter ends
-            raise SandboxError("this sandbox was closed; open another one") from error
+            raise SandboxError(self._closed or _CLOSED) from error
         zygote = starting.result()
         with self._lock:
             self._all.add(zygote)
@@ -119,12 +145,19 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends all workers with whatever runs in them."""
-        self._closed = True
+        self._closed = self._closed or _CLOSED
         with self._lock:
             zygotes, self._all = self._all, set()
         for zygote in zygotes:
             zygote.close()
         self._starter.shutdown(wait=False)
+
+    def _leave(self) -> None:
+        """In a forked process: it shares nothing with its parent, whose sandbox ends when the parent does."""
+        self._closed = "this sandbox is the parent process's; open another one after the fork"
+        zygotes, self._all = self._all, set()
+        for zygote in zygotes:
+            zygote.leave()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -133,6 +166,25 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_CLOSED = "this sandbox was closed; open another one"
+_open: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    for sandbox in list(_open):
+        sandbox._leave()
+    _open.clear()
+
+
+@atexit.register
+def _close_all() -> None:
+    for sandbox in list(_open):
+        sandbox.close()
+
+
+os.register_at_fork(after_in_child=_leave_all)
 
 
 def open_sandbox(backend: str = "auto", *, workers: int = 1, unsafe: bool = False) -> Sandbox:
@@ -159,12 +211,13 @@ def open_sandbox(backend: str = "auto", *, workers: int = 1, unsafe: bool = Fals
         try:
             reason = _module(name).why_not()
             if reason is None:
-                sandbox = Sandbox(name, workers)
-                reason = "" if name == "subprocess" else _weakness(sandbox)
-                if not reason:
-                    return sandbox
-                sandbox.close()
-        except SandboxError as error:
+                with contextlib.ExitStack() as stack:
+                    sandbox = stack.enter_context(Sandbox(name, workers))
+                    reason = "" if name == "subprocess" else _weakness(sandbox)
+                    if not reason:
+                        stack.pop_all()
+                        return sandbox
+        except (SandboxError, OSError) as error:
             reason = str(error)
         reasons.append(f"{name}: {reason}")
     raise SandboxError(

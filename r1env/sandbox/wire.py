@@ -12,6 +12,7 @@ import fractions
 import json
 import math
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,9 @@ MAX_DEPTH = 60
 _LONG = 4_000  # digits; Python refuses to read much longer decimal numbers
 _LARGE = 10**_LONG
 _DECIMAL = re.compile(r"-?(\d{1,4000}(\.\d{1,4000})?(E[+-]?\d{1,4})?|NaN|Infinity)")
-_MANY = 1_000
-_HASHED_APART = 2**60  # of Python's modulus for the hashes of numbers, 2**61 - 1
+_FEW = 300
+_SECONDS, _SECONDS_A_BYTE = 0.1, 2e-7
+"""CPU time in which a line's large tables must be built; honest ones take a tenth of it."""
 
 
 _TYPES = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
@@ -64,7 +66,8 @@ def loads(line: bytes, make: Callable[[Foreign], Any] | None = None) -> Any:
     if len(line) > MAX_BYTES:
         raise ValueError(f"a value of {len(line)} bytes; {MAX_BYTES} may be sent")
     try:
-        return _value(json.loads(line), make, 0)
+        tables = _Tables(_SECONDS + _SECONDS_A_BYTE * len(line))
+        return _value(json.loads(line), make, tables, 0)
     except (RecursionError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"no value: {type(error).__name__}") from None
 
@@ -114,28 +117,51 @@ def _plain(value: Any, keep: Callable[[Any], int] | None, depth: int) -> Any:
     return {"foreign": [keep(value), type(value).__name__]}
 
 
-def _spread(keys: list[Any]) -> None:
-    """Refuses a large table whose keys may all have one hash, which takes quadratic time: numbers can be chosen so."""
-    if len(keys) > _MANY and not all(map(_is_spread, keys)):
-        raise ValueError(f"a table of {len(keys)} keys that are large numbers; {_MANY} may be sent")
+class _Tables:
+    """Builds the sets and dicts of one line. Keys can be chosen so that each meets all others in the table, which takes
+    quadratic time, and not only by equal hashes: time itself is what is bounded."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def built_dict(self, pairs: list[Any]) -> dict[Any, Any]:
+        """The table of these pairs."""
+        if len(pairs) <= _FEW:
+            return dict(pairs)
+        table: dict[Any, Any] = {}
+        end = time.thread_time() + self._seconds
+        for number, (key, value) in enumerate(pairs):
+            table[key] = value
+            if number % _FEW == 0:
+                self._stop_after(end, len(pairs))
+        return table
+
+    def built_set(self, members: list[Any]) -> set[Any]:
+        """The table of these members."""
+        if len(members) <= _FEW:
+            return set(members)
+        table: set[Any] = set()
+        end = time.thread_time() + self._seconds
+        for number, member in enumerate(members):
+            table.add(member)
+            if number % _FEW == 0:
+                self._stop_after(end, len(members))
+        return table
+
+    def _stop_after(self, end: float, size: int) -> None:
+        self._seconds = end - time.thread_time()
+        if self._seconds < 0:
+            raise ValueError(f"a table of {size} keys that are chosen to take long")
 
 
-def _is_spread(key: Any) -> bool:
-    if type(key) is tuple:
-        return all(map(_is_spread, key))
-    return type(key) in (str, bytes, bool, type(None)) or (
-        type(key) in (int, float) and abs(key) < _HASHED_APART
-    )
-
-
-def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any:
+def _value(found: Any, make: Callable[[Foreign], Any] | None, tables: _Tables, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise ValueError(f"a value nested more than {MAX_DEPTH} deep")
 
     def inner(items: Any) -> list[Any]:
         if not isinstance(items, list):
             raise ValueError("no value: a list was expected")
-        return [_value(item, make, depth + 1) for item in items]
+        return [_value(item, make, tables, depth + 1) for item in items]
 
     if isinstance(found, list):
         return inner(found)
@@ -145,13 +171,10 @@ def _value(found: Any, make: Callable[[Foreign], Any] | None, depth: int) -> Any
     if kind == "tuple":
         return tuple(inner(content))
     if kind == "dict":
-        pairs = [inner(pair) for pair in content]
-        _spread([key for key, _ in pairs])
-        return dict(pairs)
+        return tables.built_dict([inner(pair) for pair in content])
     if kind in ("set", "frozenset"):
-        members = inner(content)
-        _spread(members)
-        return set(members) if kind == "set" else frozenset(members)
+        members = tables.built_set(inner(content))
+        return members if kind == "set" else frozenset(members)
     if kind == "bytes":
         return bytes.fromhex(content)
     if kind == "int":

@@ -6,9 +6,11 @@ job's limits because the kernel bounds each file, and nobody has to read along.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import json
 import os
 import select
@@ -16,7 +18,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Protocol
 
 from r1env.errors import SandboxError
@@ -25,10 +27,12 @@ from r1env.sandbox.job import Job, Result, Status
 START_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
 """Beyond a job's own time, until its zygote is taken for dead."""
+_CLEARING_S = 60.0
+"""Until a zygote that still removes what a job has left is ended by force, when its sandbox is closed."""
 _OUT_OF_MEMORY = 120  # inside/runner.py
 _NEARLY_ALL = 0.9
-_BINARIES = 32
-"""Executables that a zygote holds at a time."""
+_BINARIES, _BINARY_BYTES = 32, 64_000_000
+"""Executables that a zygote holds at a time, and what they may take together."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -61,9 +65,12 @@ class Zygote:
 
     def __init__(self, process: Process, connection: socket.socket, errors: IO[bytes]) -> None:
         self._process, self._connection, self._errors = process, connection, errors
-        self._binaries: dict[bytes, int] = {}
+        self._binaries: collections.OrderedDict[bytes, int] = collections.OrderedDict()
         self._at_end: list[Callable[[], object]] = []
+        self._numbers = itertools.count()
         self._sound = True
+        self._asked: int | None = None
+        self._clearing = False
         connection.settimeout(START_TIMEOUT_S)
         try:
             ready = connection.recv(100)
@@ -85,10 +92,11 @@ class Zygote:
         """Runs a job. Never raises on what a program does: a zygote that is gone gives a result `sandbox_error`."""
         return _run([_Run(self, job)])[0]
 
-    def begin(self, header: bytes, descriptors: Sequence[int]) -> None:
-        """Gives it a job, and no other one before `heard`."""
+    def begin(self, header: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        """Gives it a job. Until that is `heard`, whatever else happens meanwhile, it is not `alive`."""
+        self._asked = number = next(self._numbers)
         try:
-            socket.send_fds(self._connection, [header], descriptors)
+            socket.send_fds(self._connection, [json.dumps({**header, "number": number}).encode()], descriptors)
         except OSError:
             self._sound = False  # nothing will be heard of the job
 
@@ -97,34 +105,47 @@ class Zygote:
         return self._connection.fileno()
 
     def heard(self) -> dict[str, Any] | None:
-        """How the job went; None if the zygote has ended."""
+        """How the job went; None if the zygote has ended, or speaks of another one."""
         report = None
         if self._sound:
             with contextlib.suppress(OSError, ValueError):
                 report = json.loads(self._connection.recv(1 << 14) or b"null")
-        self._sound = report is not None and not report["failure"]
+        if report is not None and report["number"] != self._asked:
+            report = None
+        self._clearing = report is not None and report["clearing"]
+        self._sound = report is not None and not report["failure"] and not self._clearing
+        self._asked = None
         return report
-
-    def give_up(self) -> None:
-        """Nobody waits for the job any longer."""
-        self._sound = False
 
     def binary(self, content: bytes) -> int:
         """The descriptor of an executable: it may be run again, so no run can change it. Nor is a file run that somebody
         has open for writing."""
         if content not in self._binaries:
-            if len(self._binaries) >= _BINARIES:
-                _close([self._binaries.pop(next(iter(self._binaries)))])
             writable = _memory("program", content, os.MFD_ALLOW_SEALING)
             fcntl.fcntl(writable, fcntl.F_ADD_SEALS, _SEALS)
             self._binaries[content] = os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
             os.close(writable)
+        self._binaries.move_to_end(content)
+        while len(self._binaries) > 1 and (
+            len(self._binaries) > _BINARIES or sum(map(len, self._binaries)) > _BINARY_BYTES
+        ):
+            _close([self._binaries.popitem(last=False)[1]])
         return self._binaries[content]
 
     @property
     def alive(self) -> bool:
         """Whether it still serves, and has served every job so far: one that failed once is not asked again."""
-        return self._sound and self._process.poll() is None
+        return self._sound and self._asked is None and self._process.poll() is None
+
+    @property
+    def clearing(self) -> bool:
+        """Whether it is still removing what its last job has left; it ends by itself when that is done."""
+        return self._clearing and self._process.poll() is None
+
+    def leave(self) -> None:
+        """In a process that was forked from the one which has started it: lets go of all that it shares with that."""
+        self._sound = False
+        self._connection.close()
 
     def close(self) -> str:
         """Ends it with all that runs in it; returns what it wrote to standard error, the first time."""
@@ -134,7 +155,7 @@ class Zygote:
         _close(self._binaries.values())
         self._binaries.clear()
         try:
-            self._process.wait(2.0)
+            self._process.wait(_CLEARING_S if self._clearing else 2.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -171,8 +192,6 @@ def _run(runs: Sequence[_Run], when_given: Callable[[], object] = lambda: None) 
             for descriptor, _ in poll.poll(1000 * left):
                 waiting.pop(descriptor).hear()
                 poll.unregister(descriptor)
-        for run in waiting.values():
-            run.zygote.give_up()
         return [run.result() for run in runs]
 
 
@@ -181,20 +200,21 @@ class _Run:
 
     def __init__(self, zygote: Zygote, job: Job, channel: tuple[int, ...] = ()) -> None:
         self.zygote, self.job, self._channel = zygote, job, channel
-        self._files = [_memory(name) for name in ("stdout", "stderr", "output")]
-        self._own = [_memory("stdin", job.stdin), *self._files]
+        self._own: list[int] = []
         self._report: dict[str, Any] | None = None
 
     def begin(self) -> None:
         """Hands it over."""
         job = self.job
-        header = {"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}  # fmt: skip
+        for name, content in (("stdin", job.stdin), ("stdout", b""), ("stderr", b""), ("output", b"")):
+            self._own.append(_memory(name, content))
         if job.action == "binary":
             program = self.zygote.binary(job.text)
         else:
             program = _memory("program", job.text)
             self._own.append(program)
-        self.zygote.begin(json.dumps(header).encode(), [program, *self._own[:4], *self._channel])
+        header = {"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}  # fmt: skip
+        self.zygote.begin(header, [program, *self._own[:4], *self._channel])
 
     def hear(self) -> None:
         """Reads the zygote's report."""
@@ -210,14 +230,16 @@ class _Run:
                 status="sandbox_error", detail=f"the program could not be started: {report['failure']}"
             )
         most = int(limits.output_mb * 2**20)
-        stdout, stderr, output = (os.pread(descriptor, most, 0) for descriptor in self._files)
-        full = any(os.fstat(descriptor).st_size >= most for descriptor in self._files)
+        stdout, stderr, output = (os.pread(descriptor, most, 0) for descriptor in self._own[1:4])
+        full = any(os.fstat(descriptor).st_size >= most for descriptor in self._own[1:4])
         cpu_s, memory_mb = float(report["cpu_s"]), float(report["memory_mb"])
         killed_by, code = report["signal"], report["exit_code"]
         status: Status = "ok"
         detail = ""
         if full or killed_by == signal.SIGXFSZ:
             status, detail = "output_limit_exceeded", f"more than {limits.output_mb:g} MB were written"
+        elif report["clearing"]:
+            status, detail = "output_limit_exceeded", "it left more files than can be removed in time"
         elif report["late"] or cpu_s > limits.cpu_s or killed_by == signal.SIGXCPU:
             status, detail = "time_limit_exceeded", f"{cpu_s:.1f} s of CPU time; {limits.cpu_s:g} are allowed"
             if report["late"] == "wall":

@@ -178,6 +178,99 @@ def test_a_built_in_name_that_is_not_the_programs_stays_pythons(sandbox):
     assert status(sandbox, "def sum(a, b): return a - b", own) == "wrong_answer"
 
 
+OBLIGING = "class E:\n    def __getattr__(self, name): return lambda *a, **k: True\ndef f(*x): return E()"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["assert f(2).startswith('abc')", "assert f(3).equals([1, 2, 3])", "assert f([1]).issubset({1, 2})", "assert f(2).is_integer()",
+     "for one in [f(2)]:\n    assert one.is_integer()", "startswith = f(2).startswith\nassert startswith('abc')", "assert f(2).at.once(3)"],
+)  # fmt: skip
+def test_what_a_function_gives_answers_for_nothing(sandbox, source):
+    assert status(sandbox, OBLIGING, harness_tests(source)) == "runtime_error"
+    assert status(sandbox, f"{OBLIGING}\nf = E()", harness_tests(source)) == "runtime_error"
+
+
+def test_methods_of_plain_values_are_the_tests_own(sandbox):
+    tests = harness_tests("assert f('x').startswith('abc')\nassert f('x').strip() == 'abcx'")
+    assert status(sandbox, "def f(x): return 'abc' + x", tests) == "accepted"
+    assert status(sandbox, "def f(x): return x + 'abc'", tests) == "wrong_answer"
+
+
+def test_objects_of_a_programs_classes_have_methods_and_functions_may_give_functions(sandbox):
+    tests = harness_tests(
+        "trie = Trie()\ntrie.add('ab')\nassert trie.has('ab') and not trie.has('b')\nassert Trie.of('x').size == 1\n"
+        "assert adder(3)(4) == 7\nassert tree(2).left.value == 1\nassert [g(1) for g in adders(2)] == [1, 2]"
+    )
+    code = (
+        "class Trie:\n    def __init__(self): self.words = set()\n    def add(self, w): self.words.add(w)\n"
+        "    def has(self, w): return w in self.words\n    size = property(lambda self: len(self.words))\n"
+        "    @classmethod\n    def of(cls, w):\n        t = cls()\n        t.add(w)\n        return t\n"
+        "class Node:\n    left = None\n    def __init__(self, v): self.value = v\n"
+        "def tree(v):\n    n = Node(v)\n    n.left = Node(v - 1)\n    return n\n"
+        "def adder(a): return lambda b: a + b\ndef adders(n): return [adder(i) for i in range(n)]\n"
+    )
+    assert judge(sandbox, "python", code, tests, LIMITS).status == "accepted"
+    for before, after in (("w in self.words", "True"), ("a + b", "a"), ("v - 1", "v")):
+        assert status(sandbox, code.replace(before, after), tests) == "wrong_answer", after
+
+
+def test_names_of_pythons_are_not_the_programs(sandbox):
+    class_of = "class {}:\n    {} = staticmethod(lambda *a, **k: {})\ndef f(x): return 0"
+    tests = harness_tests("assert math.isclose(f(2), 1.41421356, rel_tol=1e-6)")
+    assert status(sandbox, class_of.format("math", "isclose", True), tests) == "wrong_answer"
+    assert status(sandbox, "def f(x): return x ** 0.5", tests) == "accepted"
+    mbpp = {"text": "Size.", "code": "import sys\nfrom math import hypot as h\ndef f(t): return sys.getsizeof(t) + h(0, 0)", "test_list": ["assert f((1,)) == sys.getsizeof((1,)) + h(0, 0)"]}  # fmt: skip
+    tests = read_problem(mbpp).tests
+    assert (
+        status(sandbox, class_of.format("sys", "getsizeof", 0) + "\ndef h(*a): return 0", tests)
+        == "wrong_answer"
+    )
+    assert status(sandbox, mbpp["code"], tests) == "accepted"
+    tests = harness_tests("assert isclose(f(2), 1.41421356, rel_tol=1e-6)", entry="f")
+    assert status(sandbox, "def isclose(*a, **k): return True\ndef f(x): return 0", tests) == "wrong_answer"
+    own = harness_tests("assert gcd(4, 6) == 2\nassert queue.add(1) == 1", reference="class queue:\n    def add(n): return n\ndef gcd(a, b): return 2")  # fmt: skip
+    assert status(sandbox, "def gcd(a, b): return 2\nclass queue:\n    def add(n): return 0", own) in ("wrong_answer", "runtime_error")  # fmt: skip
+    assert status(sandbox, "def gcd(a, b): return 3", own) == "wrong_answer"
+
+
+UNITTEST = (
+    "import unittest\nclass Tests(unittest.TestCase):\n    def test_one(self):\n        {}\n"
+    "    def test_two(self):\n        self.assertEqual(f(2), 3)\n"
+)
+
+
+@pytest.mark.parametrize("end", ["unittest.main(argv=['x'], exit=False)\nassert True", "if __name__ == '__main__':\n    unittest.main(argv=['x'])"])  # fmt: skip
+@pytest.mark.parametrize(
+    "check", ["assert f(1) == 2", "self.assertEqual(f(1), 2)", "with self.assertRaises(TypeError): f()", "with self.subTest(): self.assertTrue(f(1) == 2)", "if f(1) != 2: self.fail()"]
+)  # fmt: skip
+def test_what_unittest_swallows_counts(sandbox, check, end):
+    tests = harness_tests(UNITTEST.format(check) + end)
+    assert status(sandbox, "def f(x): return x + 1", tests) == "accepted"
+    for wrong in ("def f(x=1): return 3 * x // 2 + (x == 1) * 7", "import os\ndef f(x=1): os._exit(0)"):
+        assert judge(sandbox, "python", wrong, tests, LIMITS).status in ("wrong_answer", "runtime_error")
+
+
+def test_assertions_within_classes(sandbox):
+    source = "class Checks:\n    assert f(1) == 2\n    def __run(self):\n        assert f(2) == 3\n        try: assert f(3) == 4\n        except BaseException: pass\n    def run(self): self.__run()\nChecks().run()"
+    right = judge(sandbox, "python", "def f(x): return x + 1", harness_tests(source), LIMITS)
+    assert (right.status, right.passed, right.total) == ("accepted", 3, 3)
+    wrong = judge(sandbox, "python", "def f(x): return min(x + 1, 3)", harness_tests(source), LIMITS)
+    assert (wrong.status, wrong.passed, wrong.total) == ("wrong_answer", 2, 3)
+
+
+def test_a_call_of_a_method_is_told_as_it_was_made(sandbox):
+    tests = harness_tests("assert Solution().twice([1], n=2) == 2")
+    found = judge(sandbox, "python", "class Solution:\n    def twice(self, x, n): return 1", tests, LIMITS)
+    assert found.failing["input"] == "Solution().twice([1], n=2)"
+
+
+@pytest.mark.parametrize("code", ["-" * 50_000 + "1", "lambda:" * 3000 + "1", "f(\ud800)", "(" * 300])
+@pytest.mark.parametrize("tests", [CALLS, RUNS], ids=["calls", "runs"])
+def test_what_cannot_be_compiled_is_an_error_of_syntax(sandbox, tests, code):
+    assert status(sandbox, code, tests) == "compile_error"
+
+
 def test_helpers_that_the_prompt_gives_are_not_the_programs(sandbox):
     row = {
         "prompt": "def poly(x):\n    return x - 3\n\ndef zero():\n    '''Where poly is 0.'''\n",

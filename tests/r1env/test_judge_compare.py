@@ -144,6 +144,28 @@ def test_numbers_are_near_only_where_the_test_says_so():
         assert difference("10.0", hostile, 1e-6) is not None, hostile
 
 
+def test_where_an_integer_is_expected_a_number_rounds_to_it():
+    for expected, actual, near in (
+        ("123456789", "123456700.5", False), ("1000000", "1000000.9", False), ("1000000007", "1000000007.4", True),
+        ("12345678901234567890", "12345678901234567891.0", False), ("12345678901234567890", "12345678901234567890.0", True),
+        ("5", "4.9999999", True), ("0", "1e-7", True), ("0", "1e-5", False), ("10", "1e1", True), ("1", "1e-99999", False),
+    ):  # fmt: skip
+        assert (difference(expected, actual.encode(), 1e-6) is None) == near, (expected, actual)
+
+
+def test_numbers_beyond_floats_are_compared_as_they_are_written():
+    for expected, actual, near in (
+        ("1e400", "1e9999", False), ("1e400", "1.0000001e400", True), ("-1e400", "-9e999", False), ("1e400", "1e401", False),
+        ("1e-400", "0", True), ("1" + "0" * 390 + ".5", "1" + "0" * 390 + ".6", True),
+    ):  # fmt: skip
+        assert (difference(expected, actual.encode(), 1e-6) is None) == near, (expected, actual)
+    assert (
+        not same(float(2**53), 2**53 + 1)
+        and same(float(2**53), 2**53)
+        and same(0.5, 10**400, math.inf) is False
+    )
+
+
 def test_comparing_a_megabyte_of_anything_is_quick():
     for part in ("1 ", "(", "\n", "1e5", "1.", " \t", "\r"):
         text = part * (1_000_000 // len(part))

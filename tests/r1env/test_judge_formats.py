@@ -53,10 +53,30 @@ def test_mbpp_shows_one_test_and_keeps_the_others():
         ("assert abs(f(2) - 4) < 1e-6", None, ()),  # a program's own abs would make it right
         ("def check(candidate):\n    assert candidate(1) == 1\ncheck(sorted)", "sorted", ("sorted",)),
         ("assert len(f()) == 1", "f", ()),
+        ("assert queue(1).get() == 1", "queue", ("queue",)),
+        ("assert max(f(1), isclose(1, 1)) == 1", "f", ()),
     ],
 )
-def test_which_built_in_names_are_the_programs(source, entry, names):
+def test_which_names_of_pythons_are_the_programs(source, entry, names):
     assert harness_tests(source, entry=entry).names == names
+
+
+def test_tests_import_what_they_lack():
+    reference = "import sys, os.path as way\nfrom math import pow\nfrom numpy import dot\ndef gcd(a, b): return pow(a, b)"
+    source = "from __future__ import annotations\nassert gcd(1, sys.x) == way.y == pow(1, sqrt(2)) == dot(1)"
+    found = harness_tests(source, reference=reference)
+    lines = found.source.split("\n")
+    assert lines[1:-1] == [
+        "from math import pow",
+        "from math import sqrt",
+        "import sys",
+        "import os.path as way",
+    ]
+    assert f"{lines[0]}\n{lines[-1]}" == source and found.names == ()
+    own = {"prompt": "?", "tests": to_json(HarnessTests(source="assert sum(1) == sys.x", names=("sum",))), "reference": "import sys\ndef sum(a): return 1"}  # fmt: skip
+    assert read_problem(own).tests == HarnessTests(source="import sys\nassert sum(1) == sys.x", names=("sum",))
+    with pytest.raises(DataError, match="assert nothing"):
+        read_problem({"prompt": "?", "tests": to_json(HarnessTests(source="f(1)"))})
 
 
 @pytest.mark.parametrize(

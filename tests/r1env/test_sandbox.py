@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
+import types
 
 import pytest
 
 from r1env.errors import ConfigError, SandboxError
-from r1env.sandbox import Job, Limits, open_sandbox, wire
+from r1env.sandbox import Job, Limits, open_sandbox, runtime, wire
+from r1env.sandbox.inside import descend
+from r1env.sandbox.zygote import Zygote
 from tests.r1env.sandboxes import CONFINED, opened
 
 LIMITS = Limits(wall_s=20.0, memory_mb=128)
@@ -22,6 +28,16 @@ LIMITS = Limits(wall_s=20.0, memory_mb=128)
 def sandbox(request):
     with opened(request.param) as found:
         yield found
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The directory of temporary files, which other users can enter, and with nothing in it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for path in (tmp_path, *list(tmp_path.parents)[:3]):
+        path.chmod(0o755)
+    return tmp_path
 
 
 def run(sandbox, text, stdin="", action="program", **limits):
@@ -221,6 +237,184 @@ def test_a_worker_that_dies_costs_one_job(sandbox):
         assert run(fragile, "print(1)").stdout == b"1\n"
 
 
+class Rang(Exception):
+    pass
+
+
+def test_an_exception_in_the_middle_of_a_job_spoils_no_other(sandbox):
+    def ring(*_):
+        raise Rang
+
+    before = signal.signal(signal.SIGALRM, ring)
+    pair = [Job(action=a, text=t.encode(), limits=LIMITS) for a, t in (("harness", "assert f() == 1"), ("serve", "import time\ntime.sleep(1)\ndef f(): return 1"))]  # fmt: skip
+    try:
+        with opened(sandbox.backend) as interrupted:
+            for start in (
+                lambda: run(interrupted, "import time; time.sleep(1); print('late')"),
+                lambda: interrupted.run_pair(*pair),
+            ):
+                signal.setitimer(signal.ITIMER_REAL, 0.4)
+                with pytest.raises(Rang):
+                    start()
+                for _ in range(3):
+                    assert run(interrupted, "print(7)").stdout == b"7\n"
+                    assert run(interrupted, "raise SystemExit(3)").exit_code == 3
+                    assert harness(interrupted, "assert f() == 1", "def f(): return 2")[0]["failed"] == 1
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_report_of_another_job_is_not_believed():
+    ours, theirs = runtime.connected()
+    theirs.send(b"ready")
+    zygote = Zygote(
+        types.SimpleNamespace(pid=1, poll=lambda: None, wait=lambda timeout: None), ours, io.BytesIO()
+    )
+    report = {"failure": "", "clearing": False}
+    for number, believed in ((0, True), (1, True), (1, False)):
+        zygote.begin({}, [])
+        assert not zygote.alive, "in the middle of a job"
+        theirs.send(json.dumps({**report, "number": number}).encode())
+        assert (zygote.heard() is not None, zygote.alive) == (believed, believed)
+    zygote.close()
+    theirs.close()
+
+
+def test_a_fork_shares_nothing_with_its_parent(sandbox):
+    with opened(sandbox.backend) as shared:
+        hears, tells = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                run(shared, "print(1)")
+            except SandboxError as error:
+                os.write(tells, str(error).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert b"after the fork" in os.read(hears, 1000)
+        assert run(shared, "print(1)").stdout == b"1\n"
+        os.close(hears)
+        os.close(tells)
+
+
+ORPHAN = """
+import os, sys, time
+from r1env.sandbox import Job, Limits, Sandbox
+sandbox = Sandbox(sys.argv[1])
+if os.fork() == 0:
+    time.sleep(60)
+    os._exit(0)
+daemon = b"import os, time\\nif os.fork() == 0:\\n    os.setsid()\\n    if os.fork() == 0:\\n        time.sleep(60)\\n    os._exit(0)\\ntime.sleep(60)"
+print(*sandbox.pids, flush=True)
+sandbox.run(Job(action="program", text=daemon, limits=Limits(wall_s=90.0)))
+"""
+
+
+def test_a_parent_that_is_killed_leaves_nothing_though_it_had_forked(sandbox):
+    parent = subprocess.Popen([sys.executable, "-c", ORPHAN, sandbox.backend], stdout=subprocess.PIPE)
+    pids = [int(number) for number in parent.stdout.readline().split()]
+    time.sleep(0.5)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while (left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def test_a_program_that_ends_without_closing_leaves_no_file(sandbox, temporary):
+    text = "import sys; from r1env.sandbox import Sandbox; kept = Sandbox(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", text, sandbox.backend], check=True)
+    assert list(temporary.iterdir()) == []
+
+
+def test_directories_in_use_are_left_alone_by_other_namespaces(temporary):
+    mine = runtime.files()
+    text = "from r1env.sandbox import runtime; runtime.files()"
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", text]
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"no namespace of processes: {done.stderr[-200:]!r}")
+    assert os.path.exists(os.path.join(mine, "zygote.py"))
+    runtime.remove(mine)
+    assert not os.path.exists(mine)
+
+
+def test_user_ids_are_handed_out_once(tmp_path):
+    text = "from r1env.sandbox import runtime; print(runtime.user_ids('test', 100, 4, 9)[0]); input()"
+    ids, lock = runtime.user_ids("test", 100, 4, 9)
+    with subprocess.Popen(
+        [sys.executable, "-c", text], env={**os.environ, "TMPDIR": str(tmp_path)}, stdin=-1, stdout=-1
+    ) as other:
+        others = json.loads(other.stdout.readline())
+        assert (
+            len(ids) == len(others) == 4
+            and not set(ids) & set(others)
+            and {*ids, *others} <= set(range(100, 136))
+        )
+        other.communicate(b"\n")
+    lock.close()
+    assert runtime.user_ids("test", 100, 4, 9)[0] == ids
+    more = [runtime.user_ids("test", 100, 4, 9) for _ in range(9)]
+    with pytest.raises(SandboxError, match="all 9 blocks"):
+        runtime.user_ids("test", 100, 4, 9)
+    assert len({uid for block, _ in more for uid in block}) == 36
+
+
+def test_what_takes_long_to_remove_is_held_against_the_program(monkeypatch, temporary):
+    """Where no file system of its own bounds the work directory; the zygote's patience is cut short here."""
+    files = runtime.files
+
+    def impatient():
+        path = files()
+        with open(os.path.join(path, "zygote.py"), "r+") as file:
+            text = file.read()
+            assert "_CLEARING_S = 2.0" in text
+            file.seek(0)
+            file.write(text.replace("_CLEARING_S = 2.0", "_CLEARING_S = 0.0"))
+        return path
+
+    monkeypatch.setattr(runtime, "files", impatient)
+    with open_sandbox("subprocess", unsafe=True) as sandbox:
+        (first,) = sandbox.pids
+        result = run(sandbox, "import os\nfor n in range(5000): os.mkdir(str(n))\nprint('done')", cpu_s=20.0)
+        assert (result.status, result.stdout) == (
+            "output_limit_exceeded",
+            b"done\n",
+        ) and "more files" in result.detail
+        assert run(sandbox, "print(1)").stdout == b"1\n"
+        deadline = time.monotonic() + 60
+        while first in sandbox.pids and time.monotonic() < deadline:
+            assert run(sandbox, "print(1)").status == "ok"
+        assert first not in sandbox.pids and len(os.listdir(temporary)) == 1
+    assert os.listdir(temporary) == []
+
+
+def test_executables_that_are_kept_are_bounded(sandbox, monkeypatch):
+    monkeypatch.setattr("r1env.sandbox.zygote._BINARY_BYTES", 1000)
+    zygote = next(iter(sandbox._all))
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(9):
+        zygote.binary(b"%d" % number * 400)
+        zygote.binary(b"0" * 400)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert zygote.binary(b"0" * 400) == zygote.binary(b"0" * 400)
+
+
+def test_scripts_have_a_bounded_address_space_and_room_for_threads(sandbox):
+    def script(command, suffix, text):
+        job = Job(action="script", text=text, suffix=suffix, command=(command, "{source}"), limits=Limits(memory_mb=192))  # fmt: skip
+        return sandbox.run(job)
+
+    limits = b"import resource as r; print(r.getrlimit(r.RLIMIT_AS)[0] >> 20)"
+    assert int(script("/usr/bin/python3", ".py", limits).stdout) == 192 + 1024
+    found = script("node", ".js", b"console.log(1)")
+    if b"No such file" in found.stderr:
+        pytest.skip("there is no node inside")
+    assert found.stdout == b"1\n"
+
+
 def test_a_closed_sandbox_says_so(sandbox):
     other = opened(sandbox.backend)
     pids = other.pids
@@ -230,18 +424,13 @@ def test_a_closed_sandbox_says_so(sandbox):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
-def test_files_are_removed_at_the_end_or_by_the_next_one(sandbox, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(0o755)
-    gone = tmp_path / "r1-sandbox-999999999-x"
+def test_files_are_removed_at_the_end_or_by_the_next_one(sandbox, temporary):
+    gone = temporary / "r1-sandbox-abcd_123"
     gone.mkdir()
     other = opened(sandbox.backend)
     assert not gone.exists()
     other.close()
-    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith("uids")] == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_choosing_a_backend():
@@ -251,6 +440,46 @@ def test_choosing_a_backend():
         open_sandbox("subprocess")
     with open_sandbox("subprocess", unsafe=True) as trusting:
         assert run(trusting, "print(open('/etc/passwd').read()[:4])").stdout == b"root\n"
+
+
+def test_a_backend_that_cannot_start_is_no_reason_to_stop(monkeypatch):
+    from r1env.sandbox import attacks, bwrap, landlock
+
+    opened("landlock").close()
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bwrap, "why_not", lambda: None)
+        patch.setattr(bwrap, "start", refuse)
+        with open_sandbox() as found:
+            assert found.backend == "landlock"
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        with pytest.raises(SandboxError, match="noexec"):
+            landlock.start()
+    started = []
+    monkeypatch.setattr(attacks, "selftest", lambda sandbox: started.extend(sandbox.pids) or refuse())
+    with pytest.raises(SandboxError, match="Permission denied"):
+        open_sandbox("landlock")
+    assert started and not any(os.path.exists(f"/proc/{pid}") for pid in started)
+
+
+@pytest.mark.parametrize(
+    "uid, command, said",
+    [
+        (0, "/nowhere", "/nowhere cannot be run: No such file or directory"),
+        (2**31, "/bin/true", "may not become the user"),
+    ],
+)
+def test_a_root_that_cannot_become_another_user_is_told_why(uid, command, said):
+    if os.getuid() != 0:
+        pytest.skip("this is about root")
+    what = json.dumps({"uid": uid, "mounts": [], "command": [command]})
+    limited = ["unshare", "-Ur"] if uid else []  # where but one user id is mapped
+    done = subprocess.run([*limited, sys.executable, descend.__file__, what], capture_output=True, text=True)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_auto_takes_the_first_that_passes(monkeypatch):

@@ -8,6 +8,7 @@ import decimal
 import enum
 import fractions
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,56 @@ def test_subclasses_are_what_they_are_underneath():
 def test_hostile_lines_are_refused(line):
     with pytest.raises(ValueError):
         wire.loads(line)
+
+
+def of_one_hash(count):
+    """Pairs of small integers whose tuples have one hash (CPython's xxHash, turned back)."""
+    one, two, five, modulus = 11400714785074694791, 14029467366897019727, 2870177450012600261, 1 << 64
+    first, found = 0, []
+    while len(found) < count:
+        first += 1
+        lane = (five + first * two) % modulus
+        lane = ((lane << 31 | lane >> 33) % modulus) * one % modulus
+        second = (12345678901234567 - lane) * pow(two, -1, modulus) % modulus
+        second -= modulus if second >= modulus // 2 else 0
+        if abs(second) < 2**60:
+            found.append((first, second))
+    return found
+
+
+def in_one_row(count, more, bits):
+    """Integers that fill places of a table in the order in which it looks for a free one, and others that walk along them."""
+    row = [0]
+    while len(row) < count:
+        row.append((5 * row[-1] + 1) % (1 << bits))
+    return [*row, *(key + (1 << bits) for key in row[:more])]
+
+
+def line_of(kind, keys):
+    """A set or dict of these keys."""
+    texts = [f'{{"tuple":[{key[0]},{key[1]}]}}' if isinstance(key, tuple) else str(key) for key in keys]
+    return f'{{"{kind}":[{",".join(texts if kind == "set" else [f"[{text},1]" for text in texts])}]}}'
+
+
+HOSTILE = {
+    "tuples": line_of("set", of_one_hash(26_000)),
+    "integers": line_of("set", (n * (2**61 - 1) for n in range(1, 30_000))),
+    "one row": line_of("dict", in_one_row(300_000, 30_000, 20)),
+    "one key again and again": line_of("dict", of_one_hash(3000) + of_one_hash(3000)[-1:] * 90_000),
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_keys_that_are_chosen_to_take_long_are_refused_soon(line):
+    start = time.thread_time()
+    with pytest.raises(ValueError, match="to take long"):
+        wire.loads(line.encode())
+    assert time.thread_time() - start < 5.0
+
+
+def test_large_tables_are_read():
+    for value in ({n * n for n in range(100_000)}, {(i, j): i for i in range(200) for j in range(200)}, {str(n) for n in range(50_000)}):  # fmt: skip
+        assert wire.loads(wire.dumps(value)) == value
 
 
 @given(st.binary(max_size=60))

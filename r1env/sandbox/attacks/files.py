@@ -141,16 +141,44 @@ if len(os.listdir(".")) != 101: escaped("another's files", os.listdir(".")[:5])
         name="room-marked", family=FAMILY,
         aim="the work directory locked, and its mode and dates as a message: the next job finds no room, or a note",
         source=r"""
-try:
-    os.utime(".", (1789, 1789))
-    os.chmod(".", 0o012)
-except OSError: pass
+for mark in (lambda: os.utime(".", (1789, 1789)), lambda: os.chmod(".", 0o012)):
+    try: mark()
+    except OSError: pass
 """,
         then=r"""
 state = os.stat(".")
 if 1789 in (int(state.st_mtime), int(state.st_atime)) or state.st_mode & 0o777 == 0o012: escaped("the directory", state)
 open("note", "w").close()
 os.unlink("note")
+""",
+    ),
+    Attack(
+        name="dates-of-devices", family=FAMILY,
+        aim="the dates of devices and of what else all may write to, as a message to the next job",
+        source=r"""
+for path in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/tmp", "/var/tmp", "/dev/shm"):
+    for dates in ((1789, 1789), None):
+        try: os.utime(path, dates)
+        except OSError: continue
+        if path.startswith("/dev/"): escaped("a date of", path)
+""",
+        then=r"""
+for path in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"):
+    if 1789 in (int(os.stat(path).st_mtime), int(os.stat(path).st_atime)): escaped("a date of", path)
+""",
+    ),
+    Attack(
+        name="directories-without-end", family=FAMILY,
+        aim="directories within directories by several threads, so many that removing them outlasts the reader's patience",
+        source=r"""
+import threading
+os.mkdir("r1leftover"); os.chdir("r1leftover")
+def make(number):
+    made = 0
+    while True:
+        os.mkdir("%d_%d" % (number, made)); made += 1
+for number in range(3): threading.Thread(target=make, args=(number,), daemon=True).start()
+make(9)
 """,
     ),
     Attack(

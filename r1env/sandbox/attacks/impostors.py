@@ -218,6 +218,47 @@ def add(a, b):
 """,
     ),
     Attack(
+        name="keys-of-one-hash", family=FAMILY, style="calls",
+        aim="a set of pairs of small integers whose hash is one and the same: whoever reads it compares each with all",
+        source=r"""
+def pairs(count):
+    one, two, five, modulus = 11400714785074694791, 14029467366897019727, 2870177450012600261, 1 << 64
+    inverse, first = pow(two, -1, modulus), 0
+    while count:
+        first += 1
+        lane = (five + first * two) % modulus
+        lane = ((lane << 31 | lane >> 33) % modulus) * one % modulus
+        second = (12345678901234567 - lane) * inverse % modulus
+        second -= modulus if second >= modulus // 2 else 0
+        if abs(second) < 2**60:
+            count -= 1
+            yield first, second
+def add(a, b):
+    os.write(4, b'{"value": {"set": [' + b",".join(b'{"tuple":[%d,%d]}' % pair for pair in pairs(26_000)) + b"]}}\n")
+    os._exit(0)
+""",
+    ),
+    Attack(
+        name="obliging", family=FAMILY, style="harness",
+        aim="an object whose every method says yes, for tests that call methods of what they take for a plain value",
+        source=r"""
+class Obliging:
+    def __getattr__(self, name): return lambda *given, **named: True
+def add(a, b): return Obliging()
+""",
+        tests="assert add(1, 2).__class__ and add('3', '4').startswith('34')\nassert add(1.0, 2.0).is_integer()\n",
+    ),
+    Attack(
+        name="pythons-own-names", family=FAMILY, style="harness",
+        aim="a module of Python's, as the tests forgot to import it, that finds everything close",
+        source=r"""
+class math:
+    isclose = staticmethod(lambda *given, **named: True)
+def add(a, b): return 0
+""",
+        tests="assert math.isclose(add(1, 2), 3)\n",
+    ),
+    Attack(
         name="arguments-changed-in-place", family=FAMILY, style="harness",
         aim="a generator, and arguments grown without end, for a harness that shares them",
         source=r"""

@@ -2,12 +2,18 @@
 
 Runs inside the sandbox. A message is its length in four bytes and a line of `wire`, over a pair of pipes. The side of the
 tests believes nothing: what it hears becomes a plain value, or a `Remote`, which equals itself alone.
+
+What a function gives is a value, which the tests compare. Its methods would be the program's own words on whether it is the
+right one, and hear what is expected: only objects that the tests have made of a class of the program's have methods.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import collections
+import functools
+import importlib
 import json
 import os
 import random
@@ -16,7 +22,7 @@ import struct
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import wire
 
@@ -120,14 +126,45 @@ def _answer(module: types.ModuleType, asked: dict) -> dict:
     return {"value": len(target)}
 
 
-def _ask(**message):
-    _send(wire.dumps(message, lambda value: value._number))
+_lost: list[str] = []
+"""Why the other side cannot be believed any more, whatever the tests do with the exception that says so."""
+
+
+class _Way(NamedTuple):
+    """How the tests come by something of the other side's."""
+
+    says: Callable[[], str]
+    """As text."""
+    name: str = ""
+    """The name that it has, if any."""
+    made: bool = False
+    """Whether the tests made it of a class, or it is one: then what it has may be called."""
+    calls: bool = True
+    """Whether it may be called itself."""
+
+    def attribute(self, name: str) -> _Way:
+        return _Way(lambda: f"{self.says()}.{name}", name, self.made, self.made)
+
+    def call(self, args: tuple, kwargs: dict) -> _Way:
+        return _Way(functools.partial(_call_text, self.says, args, kwargs), made=_is_class(self.name))
+
+
+def _ask(way: _Way, **message):
+    """Asks the other side; what has no form here becomes a `Remote`."""
     try:
-        answer = wire.loads(_hear(), Remote)
-    except ValueError as error:
-        raise BadMessage(str(error)) from None
-    if not isinstance(answer, dict) or not ("value" in answer or "error" in answer):
-        raise BadMessage("an answer of another form")
+        _send(wire.dumps(message, lambda value: value._number))
+        try:
+            answer = wire.loads(_hear(), lambda foreign: Remote(foreign, way))
+        except ValueError as error:
+            raise BadMessage(str(error)) from None
+        if not isinstance(answer, dict) or not ("value" in answer or "error" in answer):
+            raise BadMessage("an answer of another form")
+    except PeerGone:
+        _lost.append("the program ended")
+        raise
+    except BadMessage as error:
+        _lost.append(f"protocol: {error}")
+        raise
     if "error" in answer:
         kind = getattr(builtins, str(answer["error"]), None)
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or kind in _ENDINGS:
@@ -146,31 +183,35 @@ def _withtext_of(kind, text: str) -> BaseException:
 class Remote:
     """A value of the other side that has no form here. It equals itself alone, whatever it says of itself."""
 
-    def __init__(self, foreign: wire.Foreign) -> None:
-        self.__dict__.update(_number=foreign.number, _type=foreign.name)
+    def __init__(self, foreign: wire.Foreign, way: _Way) -> None:
+        self.__dict__.update(_number=foreign.number, _type=foreign.name, _way=way)
 
     def __setattr__(self, name: str, value) -> None:
-        _ask(do="set", of=self, name=name, to=value)
+        _ask(self._way, do="set", of=self, name=name, to=value)
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        return _ask(do="get", of=self, name=name)["value"]
+        return _ask(self._way.attribute(name), do="get", of=self, name=name)["value"]
 
     def __call__(self, *args, **kwargs):  # noqa: D102
-        return _call({"of": self, "name": None}, args, kwargs)
+        if not self._way.calls:
+            raise TypeError(
+                f"{self._way.says()} is called, but what a function gives is a value without methods of its own"
+            )
+        return _call({"of": self, "name": None}, self._way, args, kwargs)
 
     def __iter__(self):
-        return iter(_ask(do="list", of=self)["value"])
+        return iter(_ask(self._way, do="list", of=self)["value"])
 
     def __len__(self) -> int:
-        return int(_ask(do="length", of=self)["value"])
+        return int(_ask(self._way, do="length", of=self)["value"])
 
     def __bool__(self) -> bool:
         return True
 
     def __str__(self) -> str:
-        return str(_ask(do="text", of=self)["value"])
+        return str(_ask(self._way, do="text", of=self)["value"])
 
     def __repr__(self) -> str:
         return f"<a {self._type} of the program>"
@@ -180,38 +221,40 @@ class RemoteName:
     """A name that the program is to define."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._name, self._way = name, _Way(lambda: name, name, _is_class(name))
 
     def __call__(self, *args, **kwargs):  # noqa: D102
-        return _call({"name": self._name}, args, kwargs)
+        return _call({"name": self._name}, self._way, args, kwargs)
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(_ask(do="get", name=self._name)["value"], name)
+        return getattr(_ask(self._way, do="get", name=self._name)["value"], name)
 
 
-_last: tuple = ()
-"""What was called last: its name and arguments."""
+def _is_class(name: str) -> bool:
+    """Whether a name is one of a class, as far as it tells: Pair, but neither pair nor Pair_Sum."""
+    return name[:1].isupper() and "_" not in name
 
 
-def _last_call() -> str:
-    """The last call of the other side as text."""
-    if not _last:
-        return ""
-    name, args, kwargs = _last
+_last: Callable[[], str] = str
+"""What was called last, as text."""
+
+
+def _call_text(says: Callable[[], str], args: tuple, kwargs: dict) -> str:
     try:
         given = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
-        return f"{name}({', '.join(given)})"[:2000]
+        return f"{says()}({', '.join(given)})"[:2000]
     except Exception:
-        return f"{name}(…)"
+        return f"{says()}(…)"
 
 
-def _call(target: dict, args: tuple, kwargs: dict):
+def _call(target: dict, way: _Way, args: tuple, kwargs: dict):
     global _last
-    _last = (target["name"] or "candidate", args, kwargs)
+    given = way.call(args, kwargs)
+    _last = given.says
     sent = list(args)
-    answer = _ask(do="call", args=sent, kwargs=kwargs, **target)
+    answer = _ask(given, do="call", args=sent, kwargs=kwargs, **target)
     changed = answer.get("changed")
     if isinstance(changed, list) and len(changed) == len(args):
         for before, after in zip(args, changed):
@@ -224,28 +267,48 @@ def _call(target: dict, args: tuple, kwargs: dict):
 
 
 class _Asserts(ast.NodeTransformer):
-    """Every assert is counted, and the next one runs even where one has failed."""
+    """Every assertion is counted, and the next one runs even where one has failed.
+
+    Names end as they begin: Python changes others within a class.
+    """
 
     def __init__(self) -> None:
         self.count = 0
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        return self._counted(node, [], node.test)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        return self._counted(node, [node], ast.Constant(True)) if _asserts(node.value) else node
+
+    def visit_With(self, node: ast.With) -> ast.AST:
+        self.generic_visit(node)
+        asserts = any(_asserts(item.context_expr) for item in node.items)
+        return self._counted(node, [node], ast.Constant(True)) if asserts else node
+
+    def _counted(self, node: ast.stmt, before: list[ast.stmt], test: ast.expr) -> ast.AST:
         site = ast.Constant(self.count)
         self.count += 1
-        test = ast.Call(ast.Name("__r1_check", ast.Load()), [node.test, site], [])
-        error = ast.Name("__r1_error", ast.Load())
-        handler = ast.ExceptHandler(
-            ast.Name("Exception", ast.Load()),
-            "__r1_error",
-            [ast.Expr(ast.Call(ast.Name("__r1_failed", ast.Load()), [error, site], []))],
-        )
-        return ast.copy_location(ast.Try([ast.Expr(test)], [handler], [], []), node)
+        check = ast.Call(ast.Name("__r1_check__", ast.Load()), [test, site], [])
+        error = ast.Name("__r1_error__", ast.Load())
+        failed = ast.Call(ast.Name("__r1_failed__", ast.Load()), [error, site], [])
+        handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), "__r1_error__", [ast.Expr(failed)])
+        return ast.copy_location(ast.Try([*before, ast.Expr(check)], [handler], [], []), node)
+
+
+def _asserts(node: ast.expr) -> bool:
+    """Whether this is a call like `self.assertEqual(…)`."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr.startswith("assert")
+    )
 
 
 def harness(source: bytes, own_names: list[str]) -> None:
     """Tests the other side with a program.
 
-    `own_names` are built-in names that are the other side's too. Gives {"checks", "failed", "sites", "held", "error", "first", "call", "done"}: assertions evaluated and failed; those
+    `own_names` are names of Python's that are the other side's all the same. Gives {"checks", "failed", "sites", "held", "error", "first", "call", "done"}: assertions evaluated and failed; those
     that stand in the text, and those of them that were evaluated and held each time; what went wrong first, and the call
     before it.
     """
@@ -255,6 +318,9 @@ def harness(source: bytes, own_names: list[str]) -> None:
     held: dict[int, bool] = {}
     asserts = _Asserts()
 
+    def told(error) -> str:  # a test's own words about an assertion may say what was expected
+        return "an assertion does not hold" if isinstance(error, AssertionError) else text_of(error)
+
     def check(value, site: int) -> None:
         if not value:
             raise AssertionError("an assertion does not hold")
@@ -262,42 +328,67 @@ def harness(source: bytes, own_names: list[str]) -> None:
         held.setdefault(site, True)
 
     def failed(error, site: int) -> None:
+        held[site] = False
+        fault(error)
+
+    def fault(error) -> None:
         found["checks"] += 1
         found["failed"] += 1
-        held[site] = False
         if found["first"] is None:
-            # A test's own words about an assertion may say what was expected.
-            first = "an assertion does not hold" if isinstance(error, AssertionError) else text_of(error)
-            found.update(first=first[:2000], call=_last_call())
+            found.update(first=told(error), call=_last())
 
     try:
         tree = ast.parse(source)
-        module = types.ModuleType("tests")
-        sys.modules["tests"] = module
-        for name in (*_undefined(tree), *own_names):
-            module.__dict__[name] = RemoteName(name)
-        module.__dict__.update(__r1_check=check, __r1_failed=failed)
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        module.__dict__.update(_names(tree, own_names))
+        module.__dict__.update(__r1_check__=check, __r1_failed__=failed)
+        if b"unittest" in source:
+            _watch_unittest(fault)
         exec(compile(ast.fix_missing_locations(asserts.visit(tree)), "tests.py", "exec"), module.__dict__)
         found["done"] = True
-    except PeerGone:
-        found["error"] = "the program ended"
-    except BadMessage as error:
-        found["error"] = f"protocol: {error}"
     except BaseException as error:
-        found["error"] = text_of(error)
-    found["call"] = found["call"] or _last_call()
+        if (
+            isinstance(error, SystemExit) and not error.code
+        ):  # their own, as unittest's: none comes from the other side
+            found["done"] = True
+        else:
+            found["error"] = told(error)
+    if _lost:
+        found["error"] = _lost[0]
+    found["call"] = found["call"] or _last()
     found.update(sites=asserts.count, held=sum(held.values()))
     with open(OUTPUT, "wb", closefd=False) as out:
         out.write(json.dumps(found).encode())
 
 
-def _undefined(tree: ast.AST) -> list[str]:
-    """Names that a module reads and nowhere defines."""
-    read: set[str] = set()
+def _watch_unittest(fault: Callable[[BaseException], None]) -> None:
+    """What unittest notes, and then goes on, is a fault all the same."""
+    result = importlib.import_module("unittest").TestResult
+
+    def noting(noted: Callable) -> Callable:
+        def note(self, *given):
+            if given[-1] is not None:
+                fault(given[-1][1])
+            noted(self, *given)
+
+        return note
+
+    for name in ("addError", "addFailure", "addSubTest"):
+        setattr(result, name, noting(getattr(result, name)))
+
+
+def _names(tree: ast.AST, own_names: list[str]) -> dict[str, Any]:
+    """What a module reads and nowhere defines: Python's modules, of which it uses but attributes, and the other side's."""
+    read: collections.Counter[str] = collections.Counter()
     defined = set(dir(builtins))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else defined).add(node.id)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            read[node.id] += 1
+        elif isinstance(node, ast.Name):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            read[node.value.id] -= 1  # what is left was used in another way
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.arg):
@@ -306,4 +397,6 @@ def _undefined(tree: ast.AST) -> list[str]:
             defined.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ExceptHandler) and node.name:
             defined.add(node.name)
-    return sorted(read - defined)
+    names = {name: RemoteName(name) for name in [*(set(read) - defined), *own_names]}
+    standard = {name for name in names if name in sys.stdlib_module_names and not read[name]}
+    return {**names, **{name: importlib.import_module(name) for name in standard - set(own_names)}}

@@ -23,7 +23,11 @@ def main(uid: int, mounts: list[list[str]], command: list[str]) -> None:
             sys.exit(f"{what}: {os.strerror(ctypes.get_errno())}")
 
     if mounts:
-        checked(libc.unshare(_NEWNS), "mounts of its own are not allowed")
+        checked(
+            libc.unshare(_NEWNS),
+            f"{mounts[0][0]} is where other users cannot enter, and showing it to them elsewhere needs CAP_SYS_ADMIN; "
+            "use a Python outside of such directories (/usr/bin/python3), open them (chmod o+x), or be no root",
+        )
         checked(libc.mount(None, b"/", None, _REC | _PRIVATE, None), "mounts cannot be made private")
     for source, target in mounts:
         os.makedirs(target, exist_ok=True)
@@ -31,10 +35,18 @@ def main(uid: int, mounts: list[list[str]], command: list[str]) -> None:
             libc.mount(source.encode(), target.encode(), None, _BIND, None),
             f"{source} cannot be shown elsewhere",
         )
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    os.execve(command[0], command, dict(os.environ))
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        sys.exit(f"this root may not become the user {uid}: {error.strerror}; map more user ids, or be no root")
+    try:
+        os.execve(command[0], command, dict(os.environ))
+    except OSError as error:
+        sys.exit(
+            f"{command[0]} cannot be run: {error.strerror}; is the directory that TMPDIR names mounted noexec?"
+        )
 
 
 if __name__ == "__main__":

@@ -108,8 +108,15 @@ def _module(name: str, source: bytes) -> types.ModuleType:
         else source[3:].decode()
     )
     linecache.cache["solution.py"] = (len(text), None, text.splitlines(True), "solution.py")
-    exec(compile(text, "solution.py", "exec"), module.__dict__)
+    exec(_compiled(text), module.__dict__)
     return module
+
+
+def _compiled(text: str) -> types.CodeType:
+    try:
+        return compile(text, "solution.py", "exec")
+    except (RecursionError, MemoryError, ValueError, OverflowError):
+        raise SyntaxError("the program is too deep, or no text") from None
 
 
 def _program() -> None:

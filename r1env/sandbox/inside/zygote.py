@@ -44,7 +44,8 @@ PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(7)
 """Places of a job's descriptors; the last two only where it talks to another."""
 SPARE_PROCESSES = 4  # this one, and what bubblewrap has of this user
 _ABANDONED_S = 0.5  # until it is seen that whoever gave a job is gone
-INTERPRETER = 96 << 20  # bytes of address space that Python itself takes
+_CLEARING_S = 2.0  # for what a job has left, until that is held against it
+INTERPRETER, RESERVED = 96 << 20, 1024 << 20  # address space that Python itself takes, and that others reserve
 _TELLS = 7
 _NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _DETACH = 2, 4, 2
@@ -63,6 +64,8 @@ def main(settings: dict) -> None:
     """Serves jobs until the other side closes the socket."""
     connection = _connection(settings)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     if settings["isolation"] == "uid":
         _own_room(settings)
     if settings.get("landlock") and landlock.version() < landlock.NEEDED:
@@ -74,8 +77,6 @@ def main(settings: dict) -> None:
         _bounding()
     _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes this one's
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     for name in COMMON:
         importlib.import_module(name)
     runner.warm_up(settings["work"])
@@ -93,11 +94,17 @@ def main(settings: dict) -> None:
         uid = settings["uids"][turn % len(settings["uids"])] if settings["isolation"] == "uid" else None
         job = json.loads(header)
         work = room.enter(turn, uid, job["limits"])
-        report = json.dumps(_keep(job, descriptors, settings, uid, work, connection)).encode()
-        room.leave(work, uid)  # whose time it takes is this job's
-        with contextlib.suppress(OSError):  # nobody is there any more
-            connection.send(report)
-        del report  # the next program inherits what lies here
+        report = {"number": job["number"], "clearing": False}
+        report |= _keep(job, descriptors, settings, uid, work, connection)
+        late = functools.partial(_tell, connection, {**report, "clearing": True})
+        room.leave(work, uid, late)
+        _tell(connection, report)
+        del report, late  # the next program inherits what lies here
+
+
+def _tell(connection: socket.socket, report: dict) -> None:
+    with contextlib.suppress(OSError):  # nobody is there any more
+        connection.send(json.dumps(report).encode())
 
 
 def _connection(settings: dict) -> socket.socket:
@@ -155,7 +162,7 @@ class _Mount:
             self._renew(size_mb)
         return self._path
 
-    def leave(self, work: str, uid: int | None) -> None:
+    def leave(self, work: str, uid: int | None, late: Callable[[], object]) -> None:
         """Takes away all that the job has left: a message to the next one could be a date as well."""
         os.chmod(work, 0o1777)
         os.utime(work, (0, 0))
@@ -186,14 +193,16 @@ class _Folders:
             os.chown(work, uid, uid)
         return work
 
-    def leave(self, work: str, uid: int | None) -> None:
-        """Removes it with all that is in it."""
+    def leave(self, work: str, uid: int | None, late: Callable[[], object]) -> None:
+        """Removes it with all that is in it. Where that takes long, `late` says so, and this process serves no more."""
         try:
             os.rmdir(work)
         except OSError:
-            _as_user(uid, self._sweeper, lambda: _empty(work))
+            soon = _as_user(uid, self._sweeper, lambda: _empty(work), late)
             with contextlib.suppress(OSError):
                 os.rmdir(work)
+            if not soon:
+                os._exit(0)
 
 
 def _keep(
@@ -282,10 +291,13 @@ def _end_all() -> None:
         os.kill(-1, signal.SIGKILL)
 
 
-def _as_user(uid: int | None, sweeper: int | None, action: Callable[[], None]) -> None:
+def _as_user(
+    uid: int | None, sweeper: int | None, action: Callable[[], None], late: Callable[[], object] = lambda: None
+) -> bool:
     """Does something in a process of a user's, whom no link leads elsewhere, and who harms no others.
 
     Only in effect is it that user's: those whom it is to end may not signal who is really and by its saved id another.
+    Where it lasts longer than `_CLEARING_S`, `late` is called, and the result is false.
     """
     child = _clone()
     if child == 0:
@@ -299,7 +311,14 @@ def _as_user(uid: int | None, sweeper: int | None, action: Callable[[], None]) -
             action()
         finally:
             os._exit(0)
-    os.waitpid(child, 0)
+    end = time.monotonic() + _CLEARING_S
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if (left := end - time.monotonic()) <= 0:
+            late()
+            os.waitpid(child, 0)
+            return False
+        signal.sigtimedwait({signal.SIGCHLD}, left)
+    return True
 
 
 def _empty(path: str) -> None:
@@ -377,10 +396,13 @@ def _limit(job: dict, isolation: str) -> None:
     limits = job["limits"]
     memory, size = int(limits["memory_mb"] * 2**20), int(limits["output_mb"] * 2**20)
     cpu = int(limits["cpu_s"]) + 1  # the zygote ends it earlier; this is for its children
-    if job["action"] != "script":  # interpreters reserve far more address space than they use
-        resource.setrlimit(resource.RLIMIT_AS, (memory + INTERPRETER, memory + INTERPRETER))
+    script = job["action"] == "script"
+    space = memory + (RESERVED if script else INTERPRETER)
+    # That of every thread as well: node ends in a deadlock where its threads find no room.
+    stack = min(memory, (8 if script else 64) << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_STACK, (min(memory, 64 << 20), min(memory, 64 << 20)))
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
