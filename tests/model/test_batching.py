@@ -85,7 +85,8 @@ def test_a_request_alone_and_within_a_batch(policy, requests, bounds, kind, monk
             np.testing.assert_allclose(found.policy_logprobs, alone.policy_logprobs, atol=2e-5)
 
 
-def test_the_cache_keeps_to_its_bound(policy, requests, monkeypatch):
+@pytest.mark.parametrize("speculate", [False, True])
+def test_the_cache_keeps_to_its_bound(policy, drafting, requests, speculate, monkeypatch):
     from model.engine.cache import RowCache
 
     largest = 0
@@ -98,8 +99,10 @@ def test_the_cache_keeps_to_its_bound(policy, requests, monkeypatch):
         assert all(layer.shape[:2] == (cache.places, cache.capacity) for layer in cache.layers)
 
     monkeypatch.setattr(RowCache, "_reserve", watched)
-    run(engine_of(policy, max_cache_tokens=2000), requests)
-    assert 1500 < largest <= 2000
+    policy = drafting if speculate else policy
+    engine = engine_of(policy, max_cache_tokens=2000, speculate=speculate)
+    run(engine, requests[:20] if speculate else requests)
+    assert 1500 < largest <= 2000 and engine.preemptions
     with pytest.raises(ConfigError, match="max_cache_tokens = 50"):
         engine_of(policy, max_cache_tokens=50).submit(requests[0])
     with pytest.raises(ConfigError, match="max_cache_tokens = 0"):
@@ -240,6 +243,26 @@ def test_speculation_changes_no_token(drafting, requests, bounds):
         assert found[key].finish_reason == completion.finish_reason
         np.testing.assert_allclose(found[key].logprobs, completion.logprobs, atol=2e-5)
     assert 0.2 * engine.guesses < engine.right_guesses < 0.98 * engine.guesses
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_routing_for_some_requests_of_a_batch(drafting, requests, speculate):
+    """Those that ask enter while others are written, and step back as they do; nobody else gets any."""
+    asking = [
+        dataclasses.replace(r, params=dataclasses.replace(r.params, routing=r.id in (4, 9))) for r in requests[:12]
+    ]
+    expected = {}
+    for request in asking:
+        expected |= run(engine_of(drafting), [request])
+    engine = engine_of(drafting, speculate=speculate, max_rows=7, max_cache_tokens=900)
+    found = run(engine, asking)
+    assert engine.preemptions and found.keys() == expected.keys()
+    for key, completion in found.items():
+        assert completion.token_ids == expected[key].token_ids
+        if key[0] in (4, 9):
+            np.testing.assert_array_equal(np.sort(completion.routing), np.sort(expected[key].routing))
+        else:
+            assert completion.routing is None
 
 
 def test_guesses_that_are_always_right_halve_the_steps(monkeypatch):
