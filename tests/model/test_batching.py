@@ -161,6 +161,25 @@ def test_stop_texts(policy):
             SamplingParams(max_new_tokens=1, stop=wrong)
 
 
+@pytest.mark.parametrize("padding", [0, 1, 9, 30, 200])
+def test_a_stop_text_around_tokens_without_text(policy, monkeypatch, padding):
+    """Padding that a policy writes has no text: a stop text goes on behind it."""
+    engine = engine_of(policy)
+    letters = lambda text: engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+    pads = [engine.tokenizer.pad_token_id] * padding
+    script = [*letters("some wordsE"), *pads, *letters("N"), *pads, *letters("D more")]
+    places = iter(range(len(script)))
+
+    def scripted(logits, uniform, params):
+        return torch.tensor([script[next(places)]]), torch.zeros(1), torch.zeros(1)
+
+    monkeypatch.setattr("model.engine.batch.draw", scripted)
+    params = SamplingParams(max_new_tokens=len(script), stop=("END",))
+    ((completion,),) = engine.sample([[5]], params, 0)
+    assert completion.text == "some words" and completion.finish_reason == "stop"
+    assert list(completion.token_ids) == script[: -len(letters(" more"))]
+
+
 CUTS = [
     {"top_p": 0.7},
     {"top_k": 5},
