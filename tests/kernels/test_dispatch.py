@@ -86,7 +86,9 @@ def test_without_a_compiler_all_works_and_that_is_said_once(tmp_path):
 
 def compiler(path, body):
     """A program in a compiler's place that notes its calls."""
-    path.write_text(f'#!/bin/sh\necho "$@" >> '{path}.calls'\n[ "$1" = --version ] && exit 0\n{body}\n')
+    path.write_text(
+        f"""#!/bin/sh\necho "$@" >> '{path}.calls'\n[ "$1" = --version ] && exit 0\n{body}\n"""
+    )
     path.chmod(0o755)
     return lambda: (path.parent / f"{path.name}.calls").read_text().splitlines()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -118,7 +115,7 @@ def test_a_source_that_does_not_compile_says_why(tmp_path, monkeypatch):
     source = tmp_path / "broken" / "step.cpp"
     source.write_text("int f( {")
     for _ in range(2):
-        with pytest.raises(build.KernelUnavailable, match="does not compile kernels/broken/step.cpp: "):
+        with pytest.raises(build.KernelUnavailable, match=r"does not compile kernels/broken/step\.cpp: "):
             build.load(source)
     assert not list((tmp_path / "cache").iterdir())
 
