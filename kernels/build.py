@@ -95,16 +95,17 @@ def say_once(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def function(library: ctypes.CDLL, name: str, arguments: str) -> Any:
-    """A function of a library that returns nothing.
+def function(library: ctypes.CDLL, name: str, arguments: str, result: str = "") -> Any:
+    """A function of a library.
 
     Args:
         library: As `load` gives it.
         name: The function's.
         arguments: A letter each: p pointer, i int64, d double.
+        result: Likewise; nothing by default.
     """
     found = getattr(library, name)
-    found.restype = None
+    found.restype = _TYPES.get(result)
     found.argtypes = [_TYPES[letter] for letter in arguments]
     return found
 

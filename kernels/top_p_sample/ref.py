@@ -43,6 +43,7 @@ def sample(
     cumulative = (mass / mass.sum(-1, keepdim=True)).cumsum(-1)
     # Rounding may leave the total beside 1; measured against it, a draw is always within.
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
+    place = place.clamp(max=size - 1)  # of rows that are no numbers
     token = torch.where(greedy, order[:, :1], place)
     logprob = (mass.gather(-1, place) / mass.sum(-1, keepdim=True)).log().masked_fill(greedy, 0)
     return token[:, 0], logprob[:, 0], logits.log_softmax(-1).gather(-1, token)[:, 0]
