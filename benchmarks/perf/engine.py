@@ -215,7 +215,9 @@ class Bench:
                 if _name(setting) not in trials:
                     found.append((self._try(side, short, setting, trials), setting))
             best = min(found, key=_seconds)[1]
-        finalists = [(seconds, setting) for seconds, setting in sorted(found, key=_seconds) if seconds < math.inf]
+        finalists = [
+            (seconds, setting) for seconds, setting in sorted(found, key=_seconds) if seconds < math.inf
+        ]
         finalists = finalists[:FINALISTS]
         if short != work:
             finalists = [(self._try(side, work, setting, trials), setting) for _, setting in finalists]

@@ -91,7 +91,7 @@ def train(given: argparse.Namespace) -> None:
             max_grad_norm=1.0,
             beta=0.0,
             gradient_checkpointing=False,
-            use_liger_kernel=given.loss == "liger",
+            use_liger_kernel=given.layers == "liger",
             dataloader_num_workers=0,
             dataloader_pin_memory=False,
             logging_strategy="no",
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--attention", required=True)
     run.add_argument("--experts", required=True)
     run.add_argument("--products", choices=("float32", "bf16"), default="float32")
-    run.add_argument("--loss", choices=("trl", "liger"), default="trl")
+    run.add_argument("--layers", choices=("torch", "liger"), default="torch")
     return parser
 
 

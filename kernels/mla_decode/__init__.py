@@ -43,7 +43,9 @@ def mla_decode(
             "be [R, H, C + S], [R, T, C + S] and C"
         )
     if lengths is not None and (lengths.dtype != torch.int64 or lengths.shape != cache.shape[:1]):
-        raise ValueError(f"the lengths are {lengths.dtype} {list(lengths.shape)}; they must be torch.int64 [{rows}]")
+        raise ValueError(
+            f"the lengths are {lengths.dtype} {list(lengths.shape)}; they must be torch.int64 [{rows}]"
+        )
     with torch.no_grad():
         return _decode(query, cache, latent, lengths, impl)
 

@@ -79,7 +79,9 @@ def backward(
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
-    library = _library(grad, x, weights, gate_up, down, pre) if experts.numel() and down.shape[1:].numel() else None
+    library = (
+        _library(grad, x, weights, gate_up, down, pre) if experts.numel() and down.shape[1:].numel() else None
+    )
     if library is None or library.backward is None:
         return _backward(grad, x, weights, experts, gate_up, down, pre, order)
     given = [t.contiguous() for t in (grad, x, weights, experts, gate_up, down, pre, order)]

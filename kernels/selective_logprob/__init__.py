@@ -57,7 +57,9 @@ def selective_logprob(
     ):
         given = {"hidden": hidden, "weight": weight, "targets": targets}
         told = ", ".join(f"{name} {t.dtype} {list(t.shape)}" for name, t in given.items())
-        raise ValueError(f"{told} do not fit: they must be [M, D], [V, D] of the same dtype, and torch.int64 [M]")
+        raise ValueError(
+            f"{told} do not fit: they must be [M, D], [V, D] of the same dtype, and torch.int64 [M]"
+        )
     if chunk is None:
         chunk = max(1, CHUNK_ELEMENTS // max(1, len(hidden)))
     if chunk < 1:

@@ -212,7 +212,7 @@ class FakeBench(grpo.Bench):
         return run(0.2, 400, sample=0.05, grade=0.01, train=0.14)
 
     def trl(self, tokens, setting, *, seed, steps=None):
-        variant = tuple(setting[key] for key in ("products", "loss"))
+        variant = tuple(setting[key] for key in ("products", "layers"))
         self.order.append((setting["attention"], setting["experts"], *([] if variant == PLAIN else variant)))
         seconds = self.seconds[self.order[-1]]
         if seconds is None:
@@ -220,7 +220,7 @@ class FakeBench(grpo.Bench):
         return run(seconds, 800)
 
 
-PLAIN = ("float32", "trl")
+PLAIN = ("float32", "torch")
 SECONDS = {
     ("sdpa", "eager"): 0.8,
     ("sdpa", "grouped_mm"): 0.6,
@@ -233,7 +233,7 @@ SECONDS = {
 
 # Of the fastest of these.
 VARIANTS = {
-    ("eager", "grouped_mm", "bf16", "trl"): 0.45,
+    ("eager", "grouped_mm", "bf16", "torch"): 0.45,
     ("eager", "grouped_mm", "float32", "liger"): None,
     ("eager", "grouped_mm", "bf16", "liger"): 0.6,
 }
@@ -242,14 +242,14 @@ VARIANTS = {
 def test_the_fastest_setting_of_the_peer_alternates_with_ours(tmp_path, capsys):
     bench = FakeBench(tmp_path, SECONDS | VARIANTS, repeats=3, steps=10)
     row = bench.row(15)
-    assert bench.order == [*SECONDS, *VARIANTS, *["ours", ("eager", "grouped_mm", "bf16", "trl")] * 3]
+    assert bench.order == [*SECONDS, *VARIANTS, *["ours", ("eager", "grouped_mm", "bf16", "torch")] * 3]
     assert (row.name, row.shape, row.threads, row.peer) == ("grpo", "16x8x15", 2, "trl")
     assert row.ratio == pytest.approx(2.25) and row.memory_ratio == pytest.approx(2.0) and row.failure is None
-    assert row.details["trl"] == "attention eager, experts grouped_mm, products bf16, loss trl"
+    assert row.details["trl"] == "attention eager, experts grouped_mm, products bf16, layers torch"
     assert row.details["ours_parts_s"] == {"sample": 0.05, "grade": 0.01, "train": 0.14}
     told = capsys.readouterr().err
-    assert "experts batched_mm, products float32, loss trl does not run: no such kernel" in told
-    assert "products float32, loss liger does not run" in told
+    assert "experts batched_mm, products float32, layers torch does not run: no such kernel" in told
+    assert "products float32, layers liger does not run" in told
 
     bench.order.clear()
     bench.row(128)  # hopeless and failing settings are not tried again

@@ -95,7 +95,9 @@ def test_the_row_s_own_length_decides_between_the_two_fastest(tmp_path, fails):
                 return dataclasses.replace(found, seconds=9.0)
             return found
 
-    bench = Slower(tmp_path, lambda side, setting: {1024: 3, 256: 1, 64: 2}.get(setting["rows"]) or failed("no"))
+    bench = Slower(
+        tmp_path, lambda side, setting: {1024: 3, 256: 1, 64: 2}.get(setting["rows"]) or failed("no")
+    )
     best, trials = bench.fastest_setting("transformers", engine.TINY)
     assert best["rows"] == 64
     slow = trials[f"{engine._name({**best, 'rows': 256})}, 128 tokens"]

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from kernels.dispatch import Op
 
-
 SAMPLE = 1000
 """Numbers of each result, at least, over which errors are added up: a few may be luckily exact."""
 MOST_DRAWS = 100
@@ -39,7 +38,11 @@ def within_budget(op: Callable[..., Iterable[Tensor]], inputs: list[Tensor], imp
     for _ in range(min(MOST_DRAWS, -(-SAMPLE // fewest)) - 1):
         draws.append(_results(op, [_shaken(t, generator) for t in inputs], impl))
     for found, theirs, exact in zip(*(zip(*side, strict=True) for side in zip(*draws)), strict=True):
-        least = 0.01 * torch.finfo(theirs[0].dtype).eps * max(float(t.abs().max()) if t.numel() else 0.0 for t in exact)
+        least = (
+            0.01
+            * torch.finfo(theirs[0].dtype).eps
+            * max(float(t.abs().max()) if t.numel() else 0.0 for t in exact)
+        )
         assert _error(found, exact) <= 1.25 * _error(theirs, exact) + least
 
 

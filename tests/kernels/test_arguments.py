@@ -98,7 +98,9 @@ def decoded(query=(2, 3, 10), cache=(2, 5, 10), latent=6, lengths=None):
     return lambda impl: mla_decode(torch.ones(query), torch.ones(cache), latent, lengths, impl=impl)
 
 
-def logprobs(hidden=(4, 5), weight=(9, 5), targets=(1, 2, 3, 4), dtype=torch.int64, wide=torch.float32, chunk=None):
+def logprobs(
+    hidden=(4, 5), weight=(9, 5), targets=(1, 2, 3, 4), dtype=torch.int64, wide=torch.float32, chunk=None
+):
     given = torch.ones(hidden), torch.ones(weight, dtype=wide), torch.tensor(targets, dtype=dtype)
     return lambda impl: selective_logprob(*given, 1.0, chunk, impl=impl)
 
@@ -107,7 +109,10 @@ WRONG = [
     (lambda impl: rms_norm(X, W[:4], 1e-6, impl=impl), r"\[4\] does not fit"),
     (lambda impl: rms_norm(X, W[:1], 1e-6, impl=impl), r"\[1\] does not fit"),
     (lambda impl: skinny_linear(X, torch.ones(4, 8), torch.ones(2), impl=impl), r"must be torch.float32 \[4\]"),
-    (lambda impl: skinny_linear(X, torch.ones(4, 8), torch.ones(4).bfloat16(), impl=impl), "bias is torch.bfloat16"),
+    (
+        lambda impl: skinny_linear(X, torch.ones(4, 8), torch.ones(4).bfloat16(), impl=impl),
+        "bias is torch.bfloat16",
+    ),
     (lambda impl: skinny_linear(X, W, impl=impl), r"does not fit weights \[8\]"),
     (decoded(query=(4, 3, 10)), r"query \[4, 3, 10\]"),
     (decoded(query=(2, 3, 12)), r"query \[2, 3, 12\]"),
@@ -160,14 +165,20 @@ def test_nothing_wide(impl):
     rms_norm(x, weight, 1e-6, impl=impl).sum().backward()
     assert x.grad.shape == (3, 0) and weight.grad.shape == (0,)
     for wide, inner in ((0, 3), (4, 0)):
-        given = {"x": torch.ones(3, wide), "gate_up": torch.ones(2, 2 * inner, wide), "down": torch.ones(2, wide, inner)}
+        given = {
+            "x": torch.ones(3, wide),
+            "gate_up": torch.ones(2, 2 * inner, wide),
+            "down": torch.ones(2, wide, inner),
+        }
         assert experts_of(**given)(impl).equal(torch.zeros(3, wide))
 
 
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
 def test_norms_of_numbers_whose_squares_are_infinite(impl):
     needs(OP, impl, X, W)
-    x = torch.tensor([[1e20, 2e20], [1e-25, 2e-25], [float("inf"), 1.0], [float("nan"), 1.0]], requires_grad=True)
+    x = torch.tensor(
+        [[1e20, 2e20], [1e-25, 2e-25], [float("inf"), 1.0], [float("nan"), 1.0]], requires_grad=True
+    )
     found = rms_norm(x, torch.ones(2), 1e-6, impl=impl)
     expected = torch.tensor([[0, 0], [1e-22, 2e-22], [float("nan"), 0], [float("nan")] * 2])
     torch.testing.assert_close(found, expected, equal_nan=True, rtol=1e-6, atol=0)

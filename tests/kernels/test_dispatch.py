@@ -86,9 +86,7 @@ def test_without_a_compiler_all_works_and_that_is_said_once(tmp_path):
 
 def compiler(path, body):
     """A program in a compiler's place that notes its calls."""
-    path.write_text(
-        f"""#!/bin/sh\necho "$@" >> '{path}.calls'\n[ "$1" = --version ] && exit 0\n{body}\n"""
-    )
+    path.write_text(f"""#!/bin/sh\necho "$@" >> '{path}.calls'\n[ "$1" = --version ] && exit 0\n{body}\n""")
     path.chmod(0o755)
     return lambda: (path.parent / f"{path.name}.calls").read_text().splitlines()
 
@@ -116,9 +114,7 @@ def test_a_compiler_s_command_may_be_of_several_words(tmp_path, command):
     needs(OP, "cpu", X, W)
     path = tmp_path / ("my c++" if "'" in command else "c++")
     calls = compiler(path, 'exec c++ "$@"')
-    code = (
-        "import torch; from kernels.rms_norm import rms_norm; rms_norm(torch.ones(2, 4), torch.ones(4), 1e-6, impl='cpu')"
-    )
+    code = "import torch; from kernels.rms_norm import rms_norm; rms_norm(torch.ones(2, 4), torch.ones(4), 1e-6, impl='cpu')"
     run(code, R1_KERNEL_CACHE=str(tmp_path / "kernels"), CXX=command.format(path))
     assert len(calls()) == 3 and all(("-O2" in call) == ("-O2" in command) for call in calls()[1:])
 

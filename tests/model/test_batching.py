@@ -85,6 +85,30 @@ def test_a_request_alone_and_within_a_batch(policy, requests, bounds, kind, monk
             np.testing.assert_allclose(found.policy_logprobs, alone.policy_logprobs, atol=2e-5)
 
 
+@pytest.mark.parametrize("kind", ["cpu", "ref"])
+@pytest.mark.parametrize(("vocabulary", "sharpness"), [(288, 8), (8000, 1), (8000, 8)])
+def test_company_moves_a_boundary_by_less_than_1e_5(vocabulary, sharpness, kind, monkeypatch):
+    """In float32, of peaked distributions and of flat ones with thousands of boundaries: docs/engine.md, "Seeds"."""
+    monkeypatch.setenv("R1_KERNELS", f"v3_decode={kind}")
+    policy = V3Policy.fresh(presets.tiny_config(vocabulary), 0)
+    numbers = np.random.default_rng(0)
+    prompts = [numbers.integers(3, vocabulary, numbers.integers(1, 40)).tolist() for _ in range(24)]
+    written = torch.from_numpy(numbers.integers(3, vocabulary, (30, len(prompts))))
+
+    def boundaries(rows):
+        """Of every token that is drawn, float64 [step, row, V]."""
+        decoder = policy.new_decoder()
+        logits = [decoder.enter([prompts[i] for i in rows], [1] * len(rows))]
+        logits += [decoder.step(tokens[rows]) for tokens in written]
+        return torch.stack(logits).double().softmax(-1).cumsum(-1)
+
+    with torch.inference_mode():
+        policy.lm_head.weight *= sharpness
+        together = boundaries(list(range(len(prompts))))
+        for i in (0, 7, 23):
+            assert float((boundaries([i])[:, 0] - together[:, i]).abs().max()) < 1e-5
+
+
 @pytest.mark.parametrize("speculate", [False, True])
 def test_the_cache_keeps_to_its_bound(policy, drafting, requests, speculate, monkeypatch):
     from model.engine.cache import RowCache
@@ -268,7 +292,8 @@ def test_speculation_changes_no_token(drafting, requests, bounds):
 def test_routing_for_some_requests_of_a_batch(drafting, requests, speculate):
     """Those that ask enter while others are written, and step back as they do; nobody else gets any."""
     asking = [
-        dataclasses.replace(r, params=dataclasses.replace(r.params, routing=r.id in (4, 9))) for r in requests[:12]
+        dataclasses.replace(r, params=dataclasses.replace(r.params, routing=r.id in (4, 9)))
+        for r in requests[:12]
     ]
     expected = {}
     for request in asking:

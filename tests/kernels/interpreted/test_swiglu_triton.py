@@ -9,7 +9,6 @@ from kernels.swiglu import triton
 from tests.kernels.common import within_budget
 from tests.kernels.test_swiglu import forward_and_backward, inputs
 
-
 SHAPES = [(60, 1), (50, 7), (50, 33)]
 
 
