@@ -1,7 +1,8 @@
 """Compiles a C++ source once, caches the library, and loads it by ctypes.
 
 The library is built for the processor at hand, so its name is a hash over source, compiler, flags and processor:
-nothing compiled elsewhere is ever picked up. Processes that need it at the same time wait for one of them.
+nothing compiled elsewhere is ever picked up. Processes and threads that need it at the same time wait for one of them.
+What cannot be had is said once, and not tried again in the same process.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ LINK = ("-shared", "-pthread")
 THREADS = "-fopenmp"
 """Where the compiler knows it; without, kernels start threads of their own (`kernels/parallel.h`)."""
 TIMEOUT_S = 300
-_COMPILING: dict[Path, threading.Lock] = {}
+_LOCKS: dict[Path, threading.Lock] = {}
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
 
 
@@ -34,7 +37,6 @@ class KernelUnavailable(RuntimeError):
     """A kernel cannot be built or run here; the message says why. The plain form does the same, slower."""
 
 
-@functools.cache
 def load(source: Path) -> ctypes.CDLL:
     """The library of a C++ source, compiled if it is not in the cache.
 
@@ -42,25 +44,37 @@ def load(source: Path) -> ctypes.CDLL:
         source: The file.
 
     Raises:
-        KernelUnavailable: there is no compiler, or it fails.
+        KernelUnavailable: there is no compiler, or it fails, or the cache cannot be written.
     """
-    compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if compiler is None:
-        raise KernelUnavailable("no C++ compiler is installed (c++, g++ or clang++; CXX names another)")
-    headers = [*sorted(Path(__file__).parent.glob("*.h")), *sorted(source.parent.glob("*.h"))]
-    code = b"\0".join(file.read_bytes() for file in (source, *headers))
-    native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    flags = [*COMPILE, native]
-    identity = b"\0".join([code, " ".join([*flags, *LINK, THREADS]).encode(), _version(compiler), _processor()])
-    name = f"{source.parent.name}-{hashlib.sha256(identity).hexdigest()[:16]}.so"
-    library = _cache() / name
+    with _LOCKS.setdefault(source, threading.Lock()):
+        found = _found(source)
+    if isinstance(found, str):
+        raise KernelUnavailable(found)
+    return found
+
+
+@functools.cache
+def _found(source: Path) -> ctypes.CDLL | str:
+    """A source's library, or why there is none, which is said."""
+    whose = f"{', '.join(_names())} run"
     try:
-        with _COMPILING.setdefault(source, threading.Lock()):
-            if not library.exists():
-                _build(compiler, flags, source, library)
+        compiler = _compiler()
+        flags = [*COMPILE, "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"]
+        library = _cache() / f"{source.parent.name}-{_identity(compiler, flags, source)}.so"
+        whose = "what is not compiled there yet runs"
+        if not library.exists():
+            library.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(library):
+                if not library.exists():
+                    whose = f"{source.parent.name} runs"
+                    _build(compiler, flags, source, library)
         return ctypes.CDLL(str(library))
+    except KernelUnavailable as error:
+        reason = str(error)
     except OSError as error:
-        raise KernelUnavailable(f"{library} cannot be written or loaded: {error}") from error
+        reason = f"{_cache()} cannot be written, or what is there not loaded: {error.strerror or error}"
+    say_once(f"{reason}; {whose} in plain torch, which is slower")
+    return reason
 
 
 @functools.cache
@@ -69,22 +83,29 @@ def ahead(*sources: Path) -> None:
 
     def work() -> None:
         for source in sources:
-            with contextlib.suppress(KernelUnavailable):  # whoever needs it says so
+            with contextlib.suppress(KernelUnavailable):  # it has been said
                 load(source)
 
     threading.Thread(target=work, name="compile-ahead").start()
 
 
-def function(library: ctypes.CDLL, name: str, arguments: str) -> Any:
-    """A function of a library that returns nothing.
+@functools.cache
+def say_once(text: str) -> None:
+    """To stderr, the first time."""
+    print(text, file=sys.stderr)
+
+
+def function(library: ctypes.CDLL, name: str, arguments: str, result: str = "") -> Any:
+    """A function of a library.
 
     Args:
         library: As `load` gives it.
         name: The function's.
         arguments: A letter each: p pointer, i int64, d double.
+        result: Likewise; nothing by default.
     """
     found = getattr(library, name)
-    found.restype = None
+    found.restype = _TYPES.get(result)
     found.argtypes = [_TYPES[letter] for letter in arguments]
     return found
 
@@ -95,21 +116,37 @@ def _cache() -> Path:
     return Path(own or general).expanduser()
 
 
-def _build(compiler: str, flags: list[str], source: Path, library: Path) -> None:
-    """Whoever finishes first puts the library in place in one step; a second compilation does no harm."""
-    library.parent.mkdir(parents=True, exist_ok=True)
+@contextlib.contextmanager
+def _alone(library: Path) -> Iterator[None]:
+    """Waits for other processes that make this library; where files cannot be locked, each makes its own."""
+    path = library.with_suffix(".lock")
+    with open(path, "w") as lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _build(compiler: list[str], flags: list[str], source: Path, library: Path) -> None:
+    """Puts the library in place in one step."""
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
-        print(f"compiling kernels/{source.parent.name} (once)", file=sys.stderr)
+        print(f"compiling kernels/{source.parent.name}/{source.name} (once)", file=sys.stderr)
         compiled, built = Path(work) / "compiled.o", Path(work) / library.name
         for threads in ((THREADS,), ()):
             reason = _failure(
-                [compiler, *flags, *threads, str(source), "-o", str(compiled)],
-                [compiler, *LINK, *threads, str(compiled), "-o", str(built)],
+                [*compiler, *flags, *threads, str(source), "-o", str(compiled)],
+                [*compiler, *LINK, *threads, str(compiled), "-o", str(built)],
             )
             if reason is None:
                 break
         else:
-            raise KernelUnavailable(f"{compiler} does not compile {source.name}: {reason}")
+            raise KernelUnavailable(
+                f"{shlex.join(compiler)} does not compile kernels/{source.parent.name}/{source.name}: {reason}"
+            )
         os.replace(built, library)
 
 
@@ -129,8 +166,30 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
         raise KernelUnavailable(f"{command[0]} cannot be run: {error}") from error
 
 
-def _version(compiler: str) -> bytes:
-    return _run([compiler, "--version"]).stdout.encode()
+def _compiler() -> list[str]:
+    """The compiler's command; `CXX` may hold options, or a launcher before it."""
+    named = os.environ.get("CXX", "")
+    try:
+        command = shlex.split(named)
+    except ValueError as error:
+        raise KernelUnavailable(f"CXX={named} is no command: {error}") from error
+    command = command or [found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))][:1]
+    if not command:
+        raise KernelUnavailable("no C++ compiler is installed (c++, g++ or clang++; CXX names another)")
+    return command
+
+
+def _identity(compiler: list[str], flags: list[str], source: Path) -> str:
+    headers = [*sorted(Path(__file__).parent.glob("*.h")), *sorted(source.parent.glob("*.h"))]
+    code = b"\0".join(file.read_bytes() for file in (source, *headers))
+    options = " ".join([*compiler[1:], *flags, *LINK, THREADS]).encode()
+    version = _run([*compiler, "--version"]).stdout.encode()
+    return hashlib.sha256(b"\0".join([code, options, version, _processor()])).hexdigest()[:16]
+
+
+def _names() -> list[str]:
+    """The kernels that have C++."""
+    return sorted({file.parent.name for file in Path(__file__).parent.glob("*/*.cpp")})
 
 
 def _processor() -> bytes:

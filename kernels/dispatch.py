@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import importlib
 import os
-import sys
 from typing import Any
 
 from torch import Tensor
@@ -79,7 +78,6 @@ class Op:
         try:
             return module, module.unfit(*tensors)
         except KernelUnavailable as error:
-            say_once(f"{self.name} runs in plain torch, which is slower: {error}")
             return None, str(error)
 
 
@@ -113,9 +111,3 @@ def _parsed(setting: str, op: str) -> str:
         if not equals or name == op:
             found = value
     return found
-
-
-@functools.cache
-def say_once(text: str) -> None:
-    """To stderr, the first time."""
-    print(text, file=sys.stderr)

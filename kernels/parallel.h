@@ -68,4 +68,9 @@ template <class Work> void parallel(int64_t count, int64_t threads, int64_t leas
   in_threads(parts, [&](int64_t part) { work(count * part / parts, count * (part + 1) / parts, part); });
 }
 
+// Whether all numbers lie in [0, bound).
+inline bool all_below(const int64_t *numbers, int64_t count, int64_t bound) {
+  return std::all_of(numbers, numbers + count, [bound](int64_t n) { return n >= 0 && n < bound; });
+}
+
 }  // namespace r1

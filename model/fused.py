@@ -74,7 +74,6 @@ def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object
             load()
         except KernelUnavailable as error:
             reason = str(error)
-            dispatch.say_once(f"{op} runs in plain torch, which is slower: {error}")
     if choice == "triton":
         reason = "there is no Triton implementation"
     if reason is not None and choice != "auto":

@@ -19,8 +19,9 @@ COPY_NUMBERS, SQUARE, CALLS = 2**26, 3072, 7
 WIDTH, HEIGHT = 900, 600
 LEFT, RIGHT, TOP, BOTTOM = 70, 690, 40, 540
 _COLOURS = {
-    "mla_decode": "#4a7fc1", "moe_experts": "#4f9a60", "fp8_block": "#c9803c", "selective_logprob": "#9b6fc4",
-    "top_p_sample": "#c45f8f", "rms_norm": "#3f9f9f", "rope": "#8a8f3a", "swiglu": "#8a7a6a",
+    "mla_decode": "#4a7fc1", "skinny_linear": "#b8433f", "moe_experts": "#4f9a60", "fp8_block": "#c9803c",
+    "selective_logprob": "#9b6fc4", "top_p_sample": "#c45f8f", "rms_norm": "#3f9f9f", "rope": "#8a8f3a",
+    "swiglu": "#8a7a6a",
 }  # fmt: skip
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2430 }

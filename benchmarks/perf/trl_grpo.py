@@ -30,6 +30,9 @@ def train(given: argparse.Namespace) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
+    if given.products == "bf16":
+        backends: Any = torch.backends  # its annotations lack this one
+        backends.mkldnn.matmul.fp32_precision = "bf16"
     env = ENV.make()
     tasks = [env.task(index=i, split="train") for i in range(given.seed, given.seed + given.steps * PROMPTS)]
     tokenizer = AutoTokenizer.from_pretrained(given.policy)
@@ -88,6 +91,7 @@ def train(given: argparse.Namespace) -> None:
             max_grad_norm=1.0,
             beta=0.0,
             gradient_checkpointing=False,
+            use_liger_kernel=given.layers == "liger",
             dataloader_num_workers=0,
             dataloader_pin_memory=False,
             logging_strategy="no",
@@ -113,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, required=True)
     run.add_argument("--attention", required=True)
     run.add_argument("--experts", required=True)
+    run.add_argument("--products", choices=("float32", "bf16"), default="float32")
+    run.add_argument("--layers", choices=("torch", "liger"), default="torch")
     return parser
 
 

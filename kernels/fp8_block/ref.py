@@ -15,7 +15,7 @@ MAX = 448.0
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """See `kernels.fp8_block`; in float32 whatever the weights are."""
     rows, columns = blocks(weight.shape)
-    wide = weight.float()
+    wide = weight.float().contiguous()
     padded = F.pad(wide, (0, columns * BLOCK - weight.shape[1], 0, rows * BLOCK - weight.shape[0]))
     largest = padded.abs().unflatten(1, (columns, BLOCK)).unflatten(0, (rows, BLOCK)).amax((1, 3))
     scale = torch.where(largest > 0, largest / MAX, 1.0)
@@ -25,7 +25,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def dequantise(values: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     """See `kernels.fp8_block`."""
-    return (values.float() * _spread(scale, values.shape)).to(dtype)
+    return (values.contiguous().float() * _spread(scale, values.shape)).to(dtype)
 
 
 def linear(x: Tensor, values: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:

@@ -32,7 +32,20 @@ def mla_decode(
 
     Returns:
         Attended latents [R, H, C]; zero for a row of length 0. Not differentiable.
+
+    Raises:
+        ValueError: shapes do not fit, or lengths are no int64.
     """
+    rows, _, width = query.shape if query.ndim == 3 else (-1, 0, 0)
+    if cache.ndim != 3 or (len(cache), cache.shape[2]) != (rows, width) or not 1 <= latent <= width:
+        raise ValueError(
+            f"a query {list(query.shape)}, a cache {list(cache.shape)} and a latent of {latent} do not fit: they must "
+            "be [R, H, C + S], [R, T, C + S] and C"
+        )
+    if lengths is not None and (lengths.dtype != torch.int64 or lengths.shape != cache.shape[:1]):
+        raise ValueError(
+            f"the lengths are {lengths.dtype} {list(lengths.shape)}; they must be torch.int64 [{rows}]"
+        )
     with torch.no_grad():
         return _decode(query, cache, latent, lengths, impl)
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from kernels.dispatch import interpreted
 
 HEADS, KEYS = 16, 32
+"""Heads of a program, and columns that it holds at once: half as many of latents wider than `MAX_LATENT` in float32, which
+would take 327 KiB of shared memory, and sm_90 has 227; so they take 217."""
 SPAN = 256
 """Columns of a program."""
 MAX_LATENT, MAX_ROPE = 512, 128
@@ -89,7 +91,8 @@ def decode(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None) ->
     normaliser = query.new_empty((rows, heads, spans), dtype=torch.float32)
     decode_kernel[(rows, triton.cdiv(heads, HEADS), spans)](
         query, cache, lengths.contiguous(), part, normaliser, heads, length, latent, width,
-        cache.stride(0), cache.stride(1), SPAN=SPAN, HEADS=HEADS, KEYS=KEYS,
+        cache.stride(0), cache.stride(1), SPAN=SPAN, HEADS=HEADS,
+        KEYS=KEYS // 2 if latent > MAX_LATENT and query.dtype == torch.float32 else KEYS,
         LATENT=_block(latent), ROPE=_block(width - latent), WIDEN=interpreted(),
     )  # fmt: skip
     unused = normaliser == float("-inf")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kernels.dispatch import Op
@@ -32,8 +33,37 @@ def moe_experts(
 
     Returns:
         [N, D].
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, or an expert's number is not one.
     """
+    shapes = (
+        (*weights.shape[:1], *down.shape[1:2]), experts.shape, (*down.shape[:1], 2 * down.shape[-1], *down.shape[1:2])
+    )  # fmt: skip
+    if (
+        shapes != (x.shape, weights.shape, gate_up.shape)
+        or (x.ndim, weights.ndim, down.ndim) != (2, 2, 3)
+        or experts.dtype != torch.int64
+        or any(t.dtype != x.dtype for t in (weights, gate_up, down))
+    ):
+        given = {"x": x, "weights": weights, "experts": experts, "gate_up": gate_up, "down": down}
+        told = ", ".join(f"{name} {t.dtype} {list(t.shape)}" for name, t in given.items())
+        raise ValueError(
+            f"{told} do not fit: they must be [N, D], [N, K], int64 [N, K], [E, 2I, D] and [E, D, I], of one dtype"
+        )
     return _forward(x, weights, experts, gate_up, down, impl)[0]
+
+
+def check_range(experts: Tensor, count: int) -> None:
+    """Refuses numbers that are none of `count` experts.
+
+    Raises:
+        ValueError: there is such a number.
+    """
+    if experts.numel() and not 0 <= int(experts.min()) <= int(experts.max()) < count:
+        raise ValueError(
+            f"experts reach from {int(experts.min())} to {int(experts.max())}; there are {count}, from 0"
+        )
 
 
 @torch_op("moe_experts")

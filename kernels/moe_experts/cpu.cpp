@@ -116,11 +116,14 @@ template <class T> void add_rows(const T *rows, const int64_t *token, float *to,
 
 }  // namespace
 
+// Nothing is done, and 1 returned, where an expert's number is not one.
 #define EXPORT(T, NAME)                                                                                            \
-  extern "C" void moe_few_##NAME(const T *x, const T *weights, const int64_t *experts, const T *gate_up,          \
-                                 const T *down, T *out, T *pre, int64_t *order, int64_t tokens, int64_t chosen,   \
-                                 int64_t count, int64_t D, int64_t I, int64_t threads) {                          \
+  extern "C" int64_t moe_few_##NAME(const T *x, const T *weights, const int64_t *experts, const T *gate_up,       \
+                                    const T *down, T *out, T *pre, int64_t *order, int64_t tokens,                \
+                                    int64_t chosen, int64_t count, int64_t D, int64_t I, int64_t threads) {       \
+    if (!all_below(experts, tokens * chosen, count)) return 1;                                                    \
     few(x, weights, experts, gate_up, down, out, pre, order, tokens, chosen, count, D, I, threads);               \
+    return 0;                                                                                                     \
   }                                                                                                               \
   extern "C" void moe_add_rows_##NAME(const T *rows, const int64_t *token, float *to, int64_t count, int64_t D) {  \
     add_rows(rows, token, to, count, D);                                                                           \

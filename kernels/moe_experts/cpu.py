@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kernels import build
 from kernels.build import KernelUnavailable
+from kernels.moe_experts import check_range
 from kernels.swiglu import OP as SWIGLU
 from kernels.swiglu import cpu as swiglu_cpu
 from kernels.swiglu import ref as swiglu_ref
@@ -37,22 +38,25 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
     pairs = experts.numel()
-    library = _library(x, weights, gate_up, down) if pairs else None
+    library = _library(x, weights, gate_up, down) if pairs and down.shape[1:].numel() else None
     function = library and (library.few if pairs <= FEW_PAIRS else library.forward)
     if function is None:
         return _forward(x, weights, experts, gate_up, down)
     x, weights, experts = x.contiguous(), weights.contiguous(), experts.contiguous()
     out, pre, order = torch.empty_like(x), x.new_empty((pairs, gate_up.shape[1])), experts.new_empty(pairs)
-    function(
+    wrong = function(
         *(t.data_ptr() for t in (x, weights, experts, gate_up, down, out, pre, order)),
         *(*experts.shape, *down.shape, torch.get_num_threads()),
     )
+    if wrong:
+        check_range(experts, len(down))
     return out, pre, order
 
 
 def _forward(
     x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
+    check_range(experts, len(gate_up))
     order = torch.argsort(experts.flatten(), stable=True)
     pre = x.new_empty(len(order), gate_up.shape[1])
     weight = weights.flatten()[order]
@@ -75,7 +79,9 @@ def backward(
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
-    library = _library(grad, x, weights, gate_up, down, pre) if experts.numel() else None
+    library = (
+        _library(grad, x, weights, gate_up, down, pre) if experts.numel() and down.shape[1:].numel() else None
+    )
     if library is None or library.backward is None:
         return _backward(grad, x, weights, experts, gate_up, down, pre, order)
     given = [t.contiguous() for t in (grad, x, weights, experts, gate_up, down, pre, order)]
@@ -97,7 +103,7 @@ def _backward(
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grad_x = x.new_zeros(x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
-    grad_gate_up, grad_down = torch.empty_like(gate_up), torch.empty_like(down)
+    grad_gate_up, grad_down = (t.new_empty(t.shape) for t in (gate_up, down))
     weight = weights.flatten()[order]
     grad_weight = torch.empty_like(weight)
     swiglu = _swiglu(pre)
@@ -163,8 +169,8 @@ def _functions(dtype: torch.dtype) -> _Library | None:
         return None
     there = hasattr(many, f"moe_forward_{name}")
     return _Library(
-        build.function(few, f"moe_few_{name}", "ppppppppiiiiii"),
+        build.function(few, f"moe_few_{name}", "ppppppppiiiiii", "i"),
         build.function(few, f"moe_add_rows_{name}", "pppii"),
-        build.function(many, f"moe_forward_{name}", "ppppppppiiiiii") if there else None,
+        build.function(many, f"moe_forward_{name}", "ppppppppiiiiii", "i") if there else None,
         build.function(many, f"moe_backward_{name}", "ppppppppppppiiiiii") if there else None,
     )

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.moe_experts import check_range
+
 
 class Products(Protocol):
     """What an implementation brings. `counts` are the experts' numbers of pairs, int64 [E]."""
@@ -33,6 +35,8 @@ def forward(
     chosen = experts.flatten()
     order = torch.argsort(chosen, stable=True)
     counts = torch.bincount(chosen, minlength=len(gate_up))
+    if len(counts) > len(gate_up):
+        check_range(experts, len(gate_up))
     token = order // experts.shape[1]
     pre = by.rows(x.index_select(0, token), gate_up.mT, counts)
     gate, up = pre.chunk(2, dim=-1)

@@ -245,11 +245,14 @@ void backward(const T *grad, const T *x, const T *weights, const int64_t *expert
 
 }  // namespace
 
+// The forward pass does nothing and returns 1 where an expert's number is not one; the backward pass comes after it.
 #define EXPORT(T, NAME)                                                                                             \
-  extern "C" void moe_forward_##NAME(const T *x, const T *weights, const int64_t *experts, const T *gate_up,        \
-                                     const T *down, T *out, T *pre, int64_t *order, int64_t tokens, int64_t chosen, \
-                                     int64_t count, int64_t D, int64_t I, int64_t threads) {                        \
+  extern "C" int64_t moe_forward_##NAME(const T *x, const T *weights, const int64_t *experts, const T *gate_up,     \
+                                        const T *down, T *out, T *pre, int64_t *order, int64_t tokens,              \
+                                        int64_t chosen, int64_t count, int64_t D, int64_t I, int64_t threads) {     \
+    if (!all_below(experts, tokens * chosen, count)) return 1;                                                      \
     forward(x, weights, experts, gate_up, down, out, pre, order, tokens, chosen, count, D, I, threads);             \
+    return 0;                                                                                                       \
   }                                                                                                                 \
   extern "C" void moe_backward_##NAME(                                                                              \
       const T *grad, const T *x, const T *weights, const int64_t *experts, const T *gate_up, const T *down,         \

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.moe_experts import check_range
+
 
 def forward(
     x: Tensor, weights: Tensor, experts: Tensor, gate_up: Tensor, down: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `kernels.moe_experts`."""
-    out, pre = torch.zeros_like(x), []
+    check_range(experts, len(gate_up))
+    out, pre = x.new_zeros(x.shape), []
     for e, token, k in _chosen(experts, len(gate_up)):
         pre.append(F.linear(x[token], gate_up[e]))
         gate, up = pre[-1].chunk(2, dim=-1)
@@ -32,8 +35,7 @@ def backward(
     order: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The chain rule, expert by expert; with s = silu(gate): ds/dgate = σ(gate) (1 + gate (1 - σ(gate)))."""
-    grad_x, grad_weights = torch.zeros_like(x), torch.zeros_like(weights)
-    grad_gate_up, grad_down = torch.zeros_like(gate_up), torch.zeros_like(down)
+    grad_x, grad_weights, grad_gate_up, grad_down = (t.new_zeros(t.shape) for t in (x, weights, gate_up, down))
     first = 0
     for e, token, k in _chosen(experts, len(gate_up)):
         gate, up = pre[first : first + len(token)].chunk(2, dim=-1)

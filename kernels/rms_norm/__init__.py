@@ -26,8 +26,13 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float, *, impl: str = "auto") -> Te
         impl: `auto`, or an implementation by name (`kernels.dispatch`).
 
     Returns:
-        As `x`; float32 inside.
+        As `x`, contiguous; float32 inside.
+
+    Raises:
+        ValueError: the weight is not as long as the rows.
     """
+    if x.ndim == 0 or weight.shape != x.shape[-1:]:
+        raise ValueError(f"the weight {list(weight.shape)} does not fit rows of x {list(x.shape)}")
     return _forward(x, weight, eps, impl)[0]
 
 

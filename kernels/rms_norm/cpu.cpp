@@ -10,6 +10,14 @@ namespace {
 
 constexpr int64_t LEAST = 1 << 17;  // numbers that pay for a thread
 
+// 1 / √mean, and 0 of infinity, to which large numbers' squares add up. Infinity is told by its bits, as -ffast-math
+// takes it for impossible.
+inline float inverse_root(float mean) {
+  uint32_t bits;
+  std::memcpy(&bits, &mean, 4);
+  return bits == 0x7f800000u ? 0.0f : 1.0f / std::sqrt(mean);
+}
+
 template <class T>
 void forward(const T *x, const T *weight, T *out, float *inverse, int64_t rows, int64_t width, double eps,
              int64_t threads) {
@@ -26,7 +34,7 @@ void forward(const T *x, const T *weight, T *out, float *inverse, int64_t rows, 
         sum[3] += b.second * b.second;
       }
       const float square = total((sum[0] + sum[1]) + (sum[2] + sum[3]));
-      const float scale = 1.0f / std::sqrt(square / width + float(eps));
+      const float scale = inverse_root(square / width + float(eps));
       inverse[r] = scale;
       for (int64_t i = 0; i < width; i += CHUNK) {
         const Pair a = load(in + i, width - i), w = load(weight + i, width - i);

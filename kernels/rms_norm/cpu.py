@@ -26,10 +26,11 @@ def forward(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """See `kernels.rms_norm`."""
     x, weight = x.contiguous(), weight.contiguous()
     out, inverse = torch.empty_like(x), x.new_empty((*x.shape[:-1], 1), dtype=torch.float32)
-    _functions(x.dtype)[0](
-        x.data_ptr(), weight.data_ptr(), out.data_ptr(), inverse.data_ptr(),
-        inverse.numel(), x.shape[-1], eps, torch.get_num_threads(),
-    )  # fmt: skip
+    if x.numel():
+        _functions(x.dtype)[0](
+            x.data_ptr(), weight.data_ptr(), out.data_ptr(), inverse.data_ptr(),
+            inverse.numel(), x.shape[-1], eps, torch.get_num_threads(),
+        )  # fmt: skip
     return out, inverse
 
 
@@ -37,10 +38,11 @@ def backward(grad: Tensor, x: Tensor, weight: Tensor, inverse: Tensor) -> tuple[
     """See `kernels.rms_norm`."""
     grad, x, weight = grad.contiguous(), x.contiguous(), weight.contiguous()
     grad_x, grad_weight = torch.empty_like(x), torch.empty_like(weight)
-    _functions(x.dtype)[1](
-        grad.data_ptr(), x.data_ptr(), weight.data_ptr(), inverse.data_ptr(), grad_x.data_ptr(),
-        grad_weight.data_ptr(), inverse.numel(), x.shape[-1], torch.get_num_threads(),
-    )  # fmt: skip
+    if weight.numel():
+        _functions(x.dtype)[1](
+            grad.data_ptr(), x.data_ptr(), weight.data_ptr(), inverse.data_ptr(), grad_x.data_ptr(),
+            grad_weight.data_ptr(), inverse.numel(), x.shape[-1], torch.get_num_threads(),
+        )  # fmt: skip
     return grad_x, grad_weight
 
 

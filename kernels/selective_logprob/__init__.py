@@ -45,9 +45,25 @@ def selective_logprob(
 
     Returns:
         Log-probabilities float32 [M] (float64 for such inputs) in nats; entropies likewise, detached.
+
+    Raises:
+        ValueError: shapes or dtypes do not fit, a target is no entry (on a GPU that is not asked), or `chunk` is below 1.
     """
+    if (
+        hidden.ndim != 2
+        or weight.ndim != 2
+        or (hidden.shape[1], hidden.dtype) != (weight.shape[1], weight.dtype)
+        or (targets.shape, targets.dtype) != (hidden.shape[:1], torch.int64)
+    ):
+        given = {"hidden": hidden, "weight": weight, "targets": targets}
+        told = ", ".join(f"{name} {t.dtype} {list(t.shape)}" for name, t in given.items())
+        raise ValueError(
+            f"{told} do not fit: they must be [M, D], [V, D] of the same dtype, and torch.int64 [M]"
+        )
     if chunk is None:
         chunk = max(1, CHUNK_ELEMENTS // max(1, len(hidden)))
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk} must be at least 1")
     logprobs, entropy, _ = _forward(hidden, weight, targets, temperature, chunk, impl)
     return logprobs, entropy.detach()
 
@@ -57,6 +73,10 @@ def _forward(
     hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int, impl: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities, entropies, and the logs of the softmaxes' sums, float64 [M]."""
+    if not targets.is_cuda and not bool(((targets >= 0) & (targets < len(weight))).all()):
+        raise ValueError(
+            f"targets reach from {targets.min()} to {targets.max()}; the vocabulary is {len(weight)}"
+        )
     return OP.choose(impl, hidden, weight).forward(hidden, weight, targets, temperature, chunk)
 
 

@@ -29,10 +29,18 @@ def skinny_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, impl
         [..., O], in `x`'s dtype.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: shapes, or the bias's dtype, do not fit.
     """
-    if x.shape[-1] != weight.shape[-1] or (weight.ndim == 3 and (x.ndim != 3 or len(x) != len(weight))):
+    if (
+        weight.ndim not in (2, 3)
+        or x.shape[-1:] != weight.shape[-1:]
+        or (weight.ndim == 3 and (x.ndim != 3 or len(x) != len(weight)))
+    ):
         raise ValueError(f"x {list(x.shape)} does not fit weights {list(weight.shape)}")
+    if bias is not None and (bias.shape != weight.shape[-2:-1] or bias.dtype != x.dtype):
+        raise ValueError(
+            f"the bias is {bias.dtype} {list(bias.shape)}; it must be {x.dtype} [{weight.shape[-2]}]"
+        )
     return _linear(x, weight, bias, impl)
 
 

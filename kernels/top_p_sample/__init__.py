@@ -48,8 +48,10 @@ def top_p_sample(
         differentiable.
 
     Raises:
-        ValueError: an argument does not have one number a row.
+        ValueError: an argument does not have one number a row, or a row has no logits.
     """
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"logits {list(logits.shape)} must be [R, V], with a V of at least 1")
     for name, value in (
         ("uniform", uniform), ("temperature", temperature), ("top_k", top_k), ("top_p", top_p), ("min_p", min_p),
     ):  # fmt: skip

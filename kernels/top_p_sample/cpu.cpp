@@ -19,6 +19,7 @@ constexpr int64_t STRETCH = 64;  // tokens that are passed over together
 constexpr int64_t FEW = 1024;    // up to so many are sorted by comparison
 constexpr int DIGIT = 11;        // bits a pass of the radix sort
 constexpr float NOTHING = -104;  // exp of it is 0 in float
+constexpr float COLDEST = 1.2e-38f;  // the inverse of a smaller temperature may be infinite
 
 struct Params {
   double uniform;
@@ -202,7 +203,7 @@ void draw(const T *logits, int64_t size, const Params &p, Buffers &b, int64_t *t
     if (*token == size) *token = 0;  // NaN equals nothing
     *logprob = 0;
   } else {
-    const float rate = 1 / p.temperature;
+    const float rate = 1 / std::max(p.temperature, COLDEST);
     const double total = rate == 1 ? all : sum_weights(x, size, highest, rate, b.shares.data());
     double kept = total;
     float weight = 1;

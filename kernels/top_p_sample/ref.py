@@ -24,7 +24,9 @@ def sample(
     heat, nucleus, least = column(temperature, 1), column(top_p, 1), column(min_p, 0)
     count = logits.new_full((rows, 1), size) if top_k is None else torch.where(top_k > 0, top_k, size)[:, None]
     greedy = heat == 0
-    probability = (logits / heat.masked_fill(greedy, 1)).softmax(-1)
+    # Below the highest, which stays 0 at any temperature: softmax's own subtraction would come after an overflow.
+    below = logits - logits.amax(-1, keepdim=True)
+    probability = (below / heat.masked_fill(greedy, 1)).softmax(-1)
     rank = torch.arange(size, device=logits.device)
 
     # The order is that of the logits: different ones may round to the same probability.
@@ -41,6 +43,7 @@ def sample(
     cumulative = (mass / mass.sum(-1, keepdim=True)).cumsum(-1)
     # Rounding may leave the total beside 1; measured against it, a draw is always within.
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
+    place = place.clamp(max=size - 1)  # of rows that are no numbers
     token = torch.where(greedy, order[:, :1], place)
     logprob = (mass.gather(-1, place) / mass.sum(-1, keepdim=True)).log().masked_fill(greedy, 0)
     return token[:, 0], logprob[:, 0], logits.log_softmax(-1).gather(-1, token)[:, 0]

@@ -78,7 +78,7 @@ def sample_kernel(
         most = tl.maximum(most, tl.load(logits + i, i < size, float("-inf")).to(tl.float32))
     highest = tl.max(most)
     heat = tl.load(temperature + row)
-    rate = 1.0 / tl.where(heat == 0, 1.0, heat)
+    rate = 1.0 / tl.where(heat == 0, 1.0, tl.maximum(heat, 1.2e-38))  # finite
     k = tl.load(top_k + row)
     k = tl.where(heat == 0, 1, tl.where(k > 0, k, size))
     nucleus = tl.load(top_p + row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -104,7 +105,7 @@ class Batch:
         self._columns = np.zeros(0, dtype=np.int64)  # tokens in the cache, of ended rows too
         self._written = np.empty((3, 0, _BLOCK))
         self._uniforms = np.empty((0, _BLOCK), dtype=np.float32)
-        self._routes: list[list[np.ndarray]] = []
+        self._routes: list[list[np.ndarray]] = []  # by step, of rows that ask for them
 
     # --- who is in -------------------------------------------------------------------------------------
 
@@ -140,8 +141,9 @@ class Batch:
                 read = self.decoder.routes.cpu().numpy().astype(np.int16)
                 by_prompt = np.split(read, np.cumsum([len(ids) for ids in prompts])[:-1])
                 for routes, count in zip(by_prompt, counts, strict=True):
-                    for _ in range(count):
-                        self._routes[next(places)].append(routes)
+                    for place in itertools.islice(places, count):
+                        if self._routed[place]:
+                            self._routes[place].append(routes)
         self._logits = torch.cat(logits)
 
         count = len(entering)
@@ -191,7 +193,8 @@ class Batch:
         self._minimums = np.array([p.min_new_tokens for p in params])
         self.watched = np.array([bool(p.stop) for p in params], dtype=bool)
         self._params = RowParams.of(params, self.device)
-        self.decoder.routed = any(p.routing for p in params)
+        self._routed = np.array([p.routing for p in params], dtype=bool)
+        self.decoder.routed = bool(self._routed.any())
 
     def _fits(self, rows: int, columns: int) -> bool:
         return self.bound is None or rows * columns <= self.bound
@@ -256,7 +259,7 @@ class Batch:
         )
         cast("SpeculativeDecoder", self.drafter).settle(drawn, right_rows, wrong_rows)
         self._columns -= wrong
-        for i in wrong.nonzero()[0] if self.decoder.routed else ():
+        for i in (wrong & self._routed).nonzero()[0]:
             self._routes[i][-1] = self._routes[i][-1][:1]
 
     @torch.inference_mode()
@@ -287,9 +290,9 @@ class Batch:
             self._logits = self.decoder.step(tokens)
         self._columns += self._stride
         if self.decoder.routes is not None:
-            read = self.decoder.routes.cpu().numpy().astype(np.int16)
-            for i, routes in enumerate(np.split(read, len(self.rows))):
-                self._routes[i].append(routes)
+            read = self.decoder.routes.unflatten(0, (len(self.rows), -1)).cpu().numpy().astype(np.int16)
+            for i in self._routed.nonzero()[0]:
+                self._routes[i].append(read[i])
         return stepped_back
 
     def _step_back(self, waiting: collections.deque[Row]) -> int:

@@ -21,7 +21,7 @@ from r1env.errors import ConfigError, DataError, RunError
 from r1env.types import Completion
 
 _MARGIN = 8
-"""Tokens before a stop text's own that are decoded with it: a token may hold part of a letter, or no text."""
+"""Tokens before a stop text's own that are decoded with it, as a token may hold part of a letter."""
 
 
 class LoopEngine:
@@ -68,6 +68,7 @@ class LoopEngine:
         """Tokens guessed ahead in the last round of sampling, and how many of them were drawn."""
         ends = policy.eos_token_ids or (tokenizer.eos_token_id,)
         self._decode = decoder(tokenizer)
+        self._textless = {tokenizer.eos_token_id, tokenizer.pad_token_id}
         self._ends = tuple(i for i in ends if i is not None and i < len(policy.lm_head_weight))
         self._running = 0
         self._queue: collections.deque[Request] = collections.deque()
@@ -208,7 +209,13 @@ class LoopEngine:
         if not stop:
             return None
         last = max(len(text.encode()) for text in stop) + _MARGIN
-        end = self._decode(batch.token_ids(i, last))
+        newest = batch.token_ids(i, last)
+        while sum(token not in self._textless for token in newest) < last:
+            more = batch.token_ids(i, 2 * len(newest))
+            if len(more) == len(newest):
+                break
+            newest = more
+        end = self._decode(newest)
         if not any(text in end for text in stop):
             return None
         whole = self._decode(batch.token_ids(i))

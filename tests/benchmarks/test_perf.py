@@ -212,13 +212,15 @@ class FakeBench(grpo.Bench):
         return run(0.2, 400, sample=0.05, grade=0.01, train=0.14)
 
     def trl(self, tokens, setting, *, seed, steps=None):
-        self.order.append((setting["attention"], setting["experts"]))
+        variant = tuple(setting[key] for key in ("products", "layers"))
+        self.order.append((setting["attention"], setting["experts"], *([] if variant == PLAIN else variant)))
         seconds = self.seconds[self.order[-1]]
         if seconds is None:
             raise subprocess.CalledProcessError(1, ["python", "-m", "peer"], "first\nno such kernel")
         return run(seconds, 800)
 
 
+PLAIN = ("float32", "torch")
 SECONDS = {
     ("sdpa", "eager"): 0.8,
     ("sdpa", "grouped_mm"): 0.6,
@@ -229,19 +231,29 @@ SECONDS = {
 }
 
 
+# Of the fastest of these.
+VARIANTS = {
+    ("eager", "grouped_mm", "bf16", "torch"): 0.45,
+    ("eager", "grouped_mm", "float32", "liger"): None,
+    ("eager", "grouped_mm", "bf16", "liger"): 0.6,
+}
+
+
 def test_the_fastest_setting_of_the_peer_alternates_with_ours(tmp_path, capsys):
-    bench = FakeBench(tmp_path, SECONDS, repeats=3, steps=10)
+    bench = FakeBench(tmp_path, SECONDS | VARIANTS, repeats=3, steps=10)
     row = bench.row(15)
-    assert bench.order == [*SECONDS, *["ours", ("eager", "grouped_mm")] * 3]
+    assert bench.order == [*SECONDS, *VARIANTS, *["ours", ("eager", "grouped_mm", "bf16", "torch")] * 3]
     assert (row.name, row.shape, row.threads, row.peer) == ("grpo", "16x8x15", 2, "trl")
-    assert row.ratio == pytest.approx(2.5) and row.memory_ratio == pytest.approx(2.0) and row.failure is None
-    assert row.details["trl"] == "attention eager, experts grouped_mm"
+    assert row.ratio == pytest.approx(2.25) and row.memory_ratio == pytest.approx(2.0) and row.failure is None
+    assert row.details["trl"] == "attention eager, experts grouped_mm, products bf16, layers torch"
     assert row.details["ours_parts_s"] == {"sample": 0.05, "grade": 0.01, "train": 0.14}
-    assert "experts batched_mm does not run: no such kernel" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "experts batched_mm, products float32, layers torch does not run: no such kernel" in told
+    assert "products float32, layers liger does not run" in told
 
     bench.order.clear()
     bench.row(128)  # hopeless and failing settings are not tried again
-    assert bench.order[:-6] == [s for s in SECONDS if s[1] != "batched_mm"]
+    assert bench.order[:-6] == [*(s for s in SECONDS if s[1] != "batched_mm"), *VARIANTS]
 
 
 def test_a_peer_that_never_runs_gives_a_row_with_its_failure(tmp_path):
@@ -276,7 +288,7 @@ def test_our_side_is_told_what_the_peer_is(tmp_path):
 def test_both_sides_really_run(tmp_path):
     pytest.importorskip("trl", reason="needs TRL: pip install 'r1-gym[peers]'")
     bench = grpo.Bench(tmp_path, repeats=1, steps=2)
-    bench.settings = [{"attention": "sdpa", "experts": "eager"}]
+    bench.settings = grpo.SETTINGS[:1]
     row = bench.row(15)
     assert row.failure is None
     assert 0 < row.ours_s < 60 and 0 < row.peer_s < 60 and row.memory_ratio > 0

@@ -65,10 +65,14 @@ def test_every_property_is_varied_once_from_the_best_so_far(tmp_path):
     assert best == {
         "experts": "eager", "attention": "sdpa", "dtype": "float32", "cache": "dynamic", "rows": 256,
     }  # fmt: skip
-    assert len(trials) == len(bench.order) == 1 + 1 + 1 + 1 + 1 + 3
+    assert len(trials) == len(bench.order) == 1 + 1 + 1 + 1 + 1 + 3 + engine.FINALISTS
     assert min(v for v in trials.values() if isinstance(v, float)) == trials[engine._name(best)] == 0.4
+    assert [name for name in trials if name.endswith(", 128 tokens")] == [
+        f"{engine._name({**best, 'rows': rows})}, 128 tokens" for rows in (256, 64)
+    ]
     assert "DeepSeek-V3 is not supported" in trials[engine._name({**best, "rows": "continuous"})]
-    assert {(tokens, calls) for _, tokens, _, calls in bench.order} == {(engine.TRIAL_TOKENS, 1)}
+    asked = [(tokens, calls) for _, tokens, _, calls in bench.order]
+    assert asked == [(engine.TRIAL_TOKENS, 1)] * 8 + [(128, 1)] * engine.FINALISTS
 
     bench.order.clear()
     assert bench.fastest_setting("transformers", engine.RAGGED) == (
@@ -76,6 +80,28 @@ def test_every_property_is_varied_once_from_the_best_so_far(tmp_path):
         trials,
     )  # the same work: not sought again
     assert bench.order == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_row_s_own_length_decides_between_the_two_fastest(tmp_path, fails):
+    class Slower(FakeBench):
+        """Rows of 256 are the fastest in short calls only."""
+
+        def run(self, side, work, setting, seed=0, *, calls=None):
+            found = super().run(side, work, setting, seed, calls=calls)
+            if work.tokens == 128 and setting["rows"] == 256:
+                if fails:
+                    raise failed("no memory")
+                return dataclasses.replace(found, seconds=9.0)
+            return found
+
+    bench = Slower(
+        tmp_path, lambda side, setting: {1024: 3, 256: 1, 64: 2}.get(setting["rows"]) or failed("no")
+    )
+    best, trials = bench.fastest_setting("transformers", engine.TINY)
+    assert best["rows"] == 64
+    slow = trials[f"{engine._name({**best, 'rows': 256})}, 128 tokens"]
+    assert slow.endswith("no memory") if fails else slow == 9.0
 
 
 def test_a_side_that_never_runs_says_why(tmp_path):

@@ -77,6 +77,8 @@ def test_every_op_is_measured_and_drawn(tmp_path, no_memory, capsys):
     svg = ElementTree.fromstring((tmp_path / "roofline.svg").read_text())
     titles = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}title")]
     assert len(titles) == len(measured) and titles[0].startswith("mla_decode L=512 bf16 decode: ")
+    assert set(ops.OPS) <= {node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")}  # the legend
+    assert len(set(roofline._COLOURS.values())) == len(ops.OPS)
     numbers = [
         float(node.get(key)) for node in svg.iter("{http://www.w3.org/2000/svg}circle") for key in ("cx", "cy")
     ]

@@ -140,6 +140,21 @@ def test_masked_and_broken_rows():
         assert bool(((token >= 0) & (token < 2000)).all())
 
 
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+@pytest.mark.parametrize("cut", [{}, {"top_p": 0.9}, {"top_k": 3}, {"min_p": 0.1}], ids=str)
+def test_cold_temperatures_take_the_likeliest(impl, cut):
+    """Down to the least number of float32, whose inverse is infinite."""
+    heats = [1e-45, 1e-40, 1.1e-38, 1.3e-38, 1e-37, 1e-30, 1e-10]
+    logits, _ = inputs(33, torch.float32, rows=len(heats))
+    logits[:, 5] = float("-inf")
+    needs(OP, impl, logits)
+    given = columns(len(heats), cut) | {"temperature": torch.tensor(heats)}
+    for uniform in (0.0, 0.5, 1 - 2**-24):
+        drawn, logprob, plain = top_p_sample(logits, torch.full((len(heats),), uniform), **given, impl=impl)
+        assert drawn.equal(logits.argmax(-1)) and not logprob.any()
+        torch.testing.assert_close(plain, logits.log_softmax(-1).amax(-1))
+
+
 def test_wrong_shapes():
     with pytest.raises(ValueError, match=r"top_p has the shape \(2,\)"):
         top_p_sample(torch.zeros(3, 4), torch.zeros(3), top_p=torch.ones(2))

@@ -85,7 +85,32 @@ def test_a_request_alone_and_within_a_batch(policy, requests, bounds, kind, monk
             np.testing.assert_allclose(found.policy_logprobs, alone.policy_logprobs, atol=2e-5)
 
 
-def test_the_cache_keeps_to_its_bound(policy, requests, monkeypatch):
+@pytest.mark.parametrize("kind", ["cpu", "ref"])
+@pytest.mark.parametrize(("vocabulary", "sharpness"), [(288, 8), (8000, 1), (8000, 8)])
+def test_company_moves_a_boundary_by_less_than_1e_5(vocabulary, sharpness, kind, monkeypatch):
+    """In float32, of peaked distributions and of flat ones with thousands of boundaries: docs/engine.md, "Seeds"."""
+    monkeypatch.setenv("R1_KERNELS", f"v3_decode={kind}")
+    policy = V3Policy.fresh(presets.tiny_config(vocabulary), 0)
+    numbers = np.random.default_rng(0)
+    prompts = [numbers.integers(3, vocabulary, numbers.integers(1, 40)).tolist() for _ in range(24)]
+    written = torch.from_numpy(numbers.integers(3, vocabulary, (30, len(prompts))))
+
+    def boundaries(rows):
+        """Of every token that is drawn, float64 [step, row, V]."""
+        decoder = policy.new_decoder()
+        logits = [decoder.enter([prompts[i] for i in rows], [1] * len(rows))]
+        logits += [decoder.step(tokens[rows]) for tokens in written]
+        return torch.stack(logits).double().softmax(-1).cumsum(-1)
+
+    with torch.inference_mode():
+        policy.lm_head.weight *= sharpness
+        together = boundaries(list(range(len(prompts))))
+        for i in (0, 7, 23):
+            assert float((boundaries([i])[:, 0] - together[:, i]).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_the_cache_keeps_to_its_bound(policy, drafting, requests, speculate, monkeypatch):
     from model.engine.cache import RowCache
 
     largest = 0
@@ -98,8 +123,10 @@ def test_the_cache_keeps_to_its_bound(policy, requests, monkeypatch):
         assert all(layer.shape[:2] == (cache.places, cache.capacity) for layer in cache.layers)
 
     monkeypatch.setattr(RowCache, "_reserve", watched)
-    run(engine_of(policy, max_cache_tokens=2000), requests)
-    assert 1500 < largest <= 2000
+    policy = drafting if speculate else policy
+    engine = engine_of(policy, max_cache_tokens=2000, speculate=speculate)
+    run(engine, requests[:20] if speculate else requests)
+    assert 1500 < largest <= 2000 and engine.preemptions
     with pytest.raises(ConfigError, match="max_cache_tokens = 50"):
         engine_of(policy, max_cache_tokens=50).submit(requests[0])
     with pytest.raises(ConfigError, match="max_cache_tokens = 0"):
@@ -156,6 +183,25 @@ def test_stop_texts(policy):
     for wrong in ("</answer>", ("",)):
         with pytest.raises(ConfigError, match="stop"):
             SamplingParams(max_new_tokens=1, stop=wrong)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 9, 30, 200])
+def test_a_stop_text_around_tokens_without_text(policy, monkeypatch, padding):
+    """Padding that a policy writes has no text: a stop text goes on behind it."""
+    engine = engine_of(policy)
+    letters = lambda text: engine.tokenizer(text, add_special_tokens=False)["input_ids"]
+    pads = [engine.tokenizer.pad_token_id] * padding
+    script = [*letters("some wordsE"), *pads, *letters("N"), *pads, *letters("D more")]
+    places = iter(range(len(script)))
+
+    def scripted(logits, uniform, params):
+        return torch.tensor([script[next(places)]]), torch.zeros(1), torch.zeros(1)
+
+    monkeypatch.setattr("model.engine.batch.draw", scripted)
+    params = SamplingParams(max_new_tokens=len(script), stop=("END",))
+    ((completion,),) = engine.sample([[5]], params, 0)
+    assert completion.text == "some words" and completion.finish_reason == "stop"
+    assert list(completion.token_ids) == script[: -len(letters(" more"))]
 
 
 CUTS = [
@@ -240,6 +286,27 @@ def test_speculation_changes_no_token(drafting, requests, bounds):
         assert found[key].finish_reason == completion.finish_reason
         np.testing.assert_allclose(found[key].logprobs, completion.logprobs, atol=2e-5)
     assert 0.2 * engine.guesses < engine.right_guesses < 0.98 * engine.guesses
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_routing_for_some_requests_of_a_batch(drafting, requests, speculate):
+    """Those that ask enter while others are written, and step back as they do; nobody else gets any."""
+    asking = [
+        dataclasses.replace(r, params=dataclasses.replace(r.params, routing=r.id in (4, 9)))
+        for r in requests[:12]
+    ]
+    expected = {}
+    for request in asking:
+        expected |= run(engine_of(drafting), [request])
+    engine = engine_of(drafting, speculate=speculate, max_rows=7, max_cache_tokens=900)
+    found = run(engine, asking)
+    assert engine.preemptions and found.keys() == expected.keys()
+    for key, completion in found.items():
+        assert completion.token_ids == expected[key].token_ids
+        if key[0] in (4, 9):
+            np.testing.assert_array_equal(np.sort(completion.routing), np.sort(expected[key].routing))
+        else:
+            assert completion.routing is None
 
 
 def test_guesses_that_are_always_right_halve_the_steps(monkeypatch):

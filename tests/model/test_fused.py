@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
 import torch
 
-from kernels import build, dispatch, v3_decode
+from kernels import build, v3_decode
 from model import presets
 from model.engine import SamplingParams, fused
 from model.engine import build as build_engine
@@ -99,15 +96,16 @@ def test_the_choice(make_policy, monkeypatch):
 
 def test_without_a_compiler_the_plain_one_serves(make_policy, monkeypatch, capsys):
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    build.load.cache_clear()
+    build._found.cache_clear()
     v3_decode.load.cache_clear()
-    dispatch.say_once.cache_clear()
+    build.say_once.cache_clear()
     try:
         assert type(decoder_for(make_policy())) is LatentDecoder
         assert type(decoder_for(make_policy())) is LatentDecoder
-        assert capsys.readouterr().err.count("v3_decode runs in plain torch, which is slower") == 1
+        said = capsys.readouterr().err
+        assert said.count("run in plain torch, which is slower") == 1 and "v3_decode" in said
     finally:
-        build.load.cache_clear()
+        build._found.cache_clear()
         v3_decode.load.cache_clear()
 
 
@@ -116,22 +114,10 @@ def test_a_source_that_does_not_compile_says_why(tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     source = tmp_path / "broken" / "step.cpp"
     source.write_text("int f( {")
-    with pytest.raises(build.KernelUnavailable, match="does not compile"):
-        build.load(source)
+    for _ in range(2):
+        with pytest.raises(build.KernelUnavailable, match=r"does not compile kernels/broken/step\.cpp: "):
+            build.load(source)
     assert not list((tmp_path / "cache").iterdir())
-
-
-def test_processes_may_compile_at_the_same_time(tmp_path):
-    code = (
-        "from pathlib import Path; import kernels.build as b; (p := Path(r'%s')); "
-        "b.load(p).answer() == 42 or exit(1)" % (tmp_path / "op" / "op.cpp")
-    )
-    (tmp_path / "op").mkdir()
-    (tmp_path / "op" / "op.cpp").write_text('extern "C" int answer() { return 42; }')
-    env = {**os.environ, "R1_KERNEL_CACHE": str(tmp_path / "cache")}
-    running = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
-    assert len(list((tmp_path / "cache").glob("*.so"))) == 1
 
 
 def test_what_is_compiled_ahead_is_compiled_once(tmp_path, monkeypatch, capfd):
@@ -145,7 +131,7 @@ def test_what_is_compiled_ahead_is_compiled_once(tmp_path, monkeypatch, capfd):
     for thread in threading.enumerate():
         if thread.name == "compile-ahead":
             thread.join()
-    assert capfd.readouterr().err.count("compiling kernels/early") == 1
+    assert capfd.readouterr().err.count("compiling kernels/early/op.cpp (once)") == 1
 
 
 def test_the_other_kernels_is_told_apart():

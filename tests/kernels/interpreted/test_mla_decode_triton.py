@@ -24,6 +24,14 @@ def test_equals_the_reference(monkeypatch, shape, dtype):
     within_budget(op, [query, cache, lengths], "triton")
 
 
+def test_wide_latents_in_float32():
+    """By fewer columns at once, as a GPU's shared memory holds no more."""
+    query, cache, lengths = inputs((2, 2, 40, 520, 8), torch.float32)
+    within_budget(
+        lambda *t, impl: [mla_decode(*t[:2], 520, t[2], impl=impl)], [query, cache, lengths], "triton"
+    )
+
+
 def test_nothing_to_attend_to():
     query, cache, _ = inputs((2, 3, 5, 7, 3), torch.float32)
     assert not mla_decode(query, cache, 7, torch.tensor([0, 0]), impl="triton").any()

@@ -26,3 +26,9 @@ def test_ties_keep_the_lower_id_first():
     uniform = torch.arange(8) / 8
     found = top_p_sample(logits, uniform, **given, impl="triton")
     assert found[0].tolist() == top_p_sample(logits, uniform, **given, impl="ref")[0].tolist()
+
+
+def test_cold_temperatures_take_the_likeliest():
+    logits, uniform = inputs(9, torch.float32, rows=4)
+    found = top_p_sample(logits, uniform, temperature=torch.tensor([1e-45, 1e-40, 1e-38, 1e-30]), impl="triton")
+    assert found[0].equal(logits.argmax(-1)) and not found[1].any()
