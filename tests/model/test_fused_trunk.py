@@ -81,7 +81,7 @@ def test_equals_the_plain_trunk(config, softmax, shapes, threads):
         with torch.no_grad():  # nothing is kept, and nothing changes
             torch.testing.assert_close(policy.hidden(packed), found, rtol=0, atol=0)
     # Some drawn policies are so ill-conditioned that the plain trunk itself is far from float64's.
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=max(1e-5, 3 * distance(plain, exact)))
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=max(2e-5, 3 * distance(plain, exact)))
     largest = max(float(g.abs().max()) for g in expected.values() if g is not None)
     for name, reference in expected.items():
         if reference is not None:
