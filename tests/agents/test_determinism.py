@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agents import grpo
 from agents.collate import Sample, batches
+from agents.forward import sampled_logprobs
 from model import mtp, presets
 from model.v3 import V3Policy
 
@@ -45,7 +45,7 @@ def test_the_check_sees_brackets():
 
 
 def test_the_trained_log_probabilities_have_an_order(batch):
-    assert not nodes(grpo._logprobs(presets.tiny(0), batch, 1.0).sum()) & UNORDERED
+    assert not nodes(sampled_logprobs(presets.tiny(0), batch, 1.0).sum()) & UNORDERED
 
 
 def test_the_multi_token_loss_has_an_order(batch):

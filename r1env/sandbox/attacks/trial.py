@@ -24,7 +24,7 @@ def check(candidate):
     assert total == [1, 2, 3]
 check(add)
 """
-READING_S = 1.0
+READING_S = 2.0
 """CPU seconds in which the results of an attack must be read; a reader that is held up is a judge that is held up."""
 NUMBER = 1789
 """What a program is to double."""
