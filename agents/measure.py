@@ -1,11 +1,11 @@
-"""What a GRPO run measures of its policy: held-out tasks, levels, probes; before, during and after."""
+"""What a run of reinforcement learning measures of its policy: held-out tasks, levels, probes; before, during and after."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from agents import progress
-from agents.config import GRPOConfig
+from agents.config.parts import Trained
 from agents.evaluate import Evaluator, held_out
 from r1env import ReasoningEnv, stats
 
@@ -13,7 +13,7 @@ from r1env import ReasoningEnv, stats
 class Measurement:
     """The same tasks and the same sampling seeds each time, so that what changes is the policy."""
 
-    def __init__(self, cfg: GRPOConfig, env: ReasoningEnv, evaluator: Evaluator) -> None:
+    def __init__(self, cfg: Trained, env: ReasoningEnv, evaluator: Evaluator) -> None:
         self._cfg, self._evaluator = cfg.eval, evaluator
         self._tasks = held_out(env, cfg.eval.n)
         generated = env.num_tasks("test") is None

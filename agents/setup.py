@@ -10,22 +10,15 @@ from typing import Any
 
 import torch
 
-from agents.config import (
-    EnvConfig,
-    GRPOAgentConfig,
-    GRPOConfig,
-    ModelConfig,
-    PromptConfig,
-    SFTAgentConfig,
-    SFTConfig,
-)
+from agents.config import EnvConfig, ModelConfig, PromptConfig
+from agents.config.parts import Grading, Machine, Sampled
 from agents.evaluate import Evaluator
 from model.engine import build as build_engine
 from r1env import EnvSpec, GradingPool, ReasoningEnv, prompts, records
 from r1env.errors import CheckpointError, ConfigError
 
 
-def prepare_torch(cfg: GRPOConfig | SFTConfig) -> torch.device:
+def prepare_torch(cfg: Machine) -> torch.device:
     """Threads, seeds and the device.
 
     Raises:
@@ -107,7 +100,7 @@ class Parts:
 
 @contextlib.contextmanager
 def parts(
-    cfg: GRPOConfig | SFTConfig,
+    cfg: Sampled,
     load: Callable[[torch.device], tuple[Any, Any]],
     *,
     temperature: float,
@@ -162,7 +155,7 @@ def parts(
         )
 
 
-def grading_pool(spec: EnvSpec, env: ReasoningEnv, agent: GRPOAgentConfig | SFTAgentConfig) -> GradingPool:
+def grading_pool(spec: EnvSpec, env: ReasoningEnv, agent: Grading) -> GradingPool:
     """A pool for an environment, with the environment's own deadline where the agent sets none."""
     deadline_s = agent.grade_deadline_s or env.grade_deadline_s
     return GradingPool(spec, workers=agent.grade_workers, deadline_s=deadline_s)

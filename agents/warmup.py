@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents import cli, progress
-from agents.config import GRPOConfig, ModelConfig, SFTConfig
+from agents.config import ModelConfig, SFTConfig
+from agents.config.parts import Starting
 from agents.run import Busy, Interrupted, cache_dir
 from agents.setup import file_inputs, load_policy
 from r1env import records
@@ -33,34 +34,34 @@ NOTE = (
 )
 
 
-def starting_policy(cfg: GRPOConfig, device: torch.device) -> tuple[Any, Any]:
+def starting_policy(cfg: Starting, device: torch.device) -> tuple[Any, Any]:
     """The policy that training starts from and its tokenizer; a base that is missing is made."""
     if is_warmed_up(cfg):
         ensure_base(cfg)
     return load_policy(starting_model(cfg), device, cfg.seed)
 
 
-def starting_model(cfg: GRPOConfig) -> ModelConfig:
+def starting_model(cfg: Starting) -> ModelConfig:
     """`cfg.model`, its path that of the base where it has none of its own."""
     return dataclasses.replace(cfg.model, path=str(base_dir(cfg))) if is_warmed_up(cfg) else cfg.model
 
 
-def is_warmed_up(cfg: GRPOConfig) -> bool:
+def is_warmed_up(cfg: Starting) -> bool:
     """Whether training starts from a base that is made here."""
     return cfg.model.name == "tiny" and cfg.model.path is None
 
 
-def note(cfg: GRPOConfig) -> str:
+def note(cfg: Starting) -> str:
     """What an honest reader must know about the policy that training started from; empty if there is nothing."""
     return _note(warmup_config(cfg)) if is_warmed_up(cfg) else ""
 
 
-def base_dir(cfg: GRPOConfig) -> Path:
+def base_dir(cfg: Starting) -> Path:
     """Where the base of this environment, prompt and seed is cached."""
     return Path(warmup_config(cfg).run.dir or "") / "checkpoint"
 
 
-def ensure_base(cfg: GRPOConfig) -> None:
+def ensure_base(cfg: Starting) -> None:
     """Makes the base of this environment, prompt and seed, if it is not in the cache.
 
     Raises:
@@ -112,8 +113,8 @@ def _is_whole(directory: Path) -> bool:
         return False
 
 
-def warmup_config(cfg: GRPOConfig) -> SFTConfig:
-    """The SFT configuration that makes the base of a GRPO configuration, its run directory in the cache.
+def warmup_config(cfg: Starting) -> SFTConfig:
+    """The SFT configuration that makes the base of another command's, its run directory in the cache.
 
     The directory's name is a hash over all that the base depends on, so that a change makes another base.
     """
