@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tasks.base import Benchmark, Source
+from benchmarks.types import Problem
 from r1env import records, sources
 from r1env.errors import DataError, MissingDependency
 
@@ -56,13 +57,20 @@ def lock_file() -> Path:
     return cache_dir() / "data.lock.json"
 
 
-def fetch(benchmark: Benchmark, data_dir: Path | None = None, *, allow_changed: bool = False) -> Data:
+def fetch(
+    benchmark: Benchmark,
+    data_dir: Path | None = None,
+    *,
+    allow_changed: bool = False,
+    problems: Callable[[str], Sequence[Problem]] | None = None,
+) -> Data:
     """Finds the problems of a benchmark, downloads them where need be, and brings them into their environment's form.
 
     Args:
         benchmark: Which.
         data_dir: Where local files are looked for.
         allow_changed: Whether data may differ from the hash that is known or locked.
+        problems: Reads them all from a path, by default `benchmark.problems`.
 
     Raises:
         DataError: they are not there, damaged, or not the ones that are known or locked.
@@ -86,7 +94,7 @@ def fetch(benchmark: Benchmark, data_dir: Path | None = None, *, allow_changed: 
         files, found = _from_hub(benchmark, data_dir, allow_changed)
     found = dataclasses.replace(found, path=str(_converted(benchmark, files, found.sha256 or "")))
     if not found.verified and not found.changed and source.problems_sha256:
-        ids = (problem.task.id for problem in benchmark.problems(found.path))
+        ids = (problem.task.id for problem in (problems or benchmark.problems)(str(found.path)))
         found = dataclasses.replace(found, verified=problems_hash(ids) == source.problems_sha256)
     if local is None or found.verified or source.sha256 is None:
         return found

@@ -115,7 +115,8 @@ class Graders:
             self._under_way -= 1
             self._left[key.benchmark] -= 1
             self._failure = self._failure or failure
-            self._changed.notify_all()
+            if self._failure is not None or not self._under_way:
+                self._changed.notify_all()
 
     def _check(self) -> None:
         if isinstance(self._failure, Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -203,11 +204,14 @@ def _plan(benchmark: Benchmark, wish: Wish) -> Plan:
     if benchmark.kind == "external":
         raise ConfigError(f"{benchmark.name} is run by a project of its own: {benchmark.command}")
     data_dir = None if wish.data_dir is None else Path(wish.data_dir).expanduser()
-    data = fetch(benchmark, data_dir, allow_changed=wish.allow_changed)
-    problems = benchmark.problems(data.path, style=wish.style, limit=wish.limit)
+    whole = functools.cache(lambda path: benchmark.problems(path, style=wish.style))
+    data = fetch(benchmark, data_dir, allow_changed=wish.allow_changed, problems=whole)
+    if wish.limit is None:
+        problems = whole(data.path)
+    else:
+        problems = benchmark.problems(data.path, style=wish.style, limit=wish.limit)
     if benchmark.generated:
-        whole = problems if wish.limit is None else benchmark.problems(None, style=wish.style)
-        sha256 = hash_of(whole)
+        sha256 = hash_of(whole(None))
         data = dataclasses.replace(data, sha256=sha256, verified=sha256 == benchmark.source.sha256)
     return Plan(
         benchmark=benchmark,

@@ -41,9 +41,10 @@ class Settings:
 class Tally:
     """What a pool counts. Written by one dispatcher's thread; `in_flight` by everybody, under `changed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, room_at: int) -> None:
         self.changed = threading.Condition()
-        """Guards `in_flight` and the pool's choice of dispatcher; notified when a grade leaves."""
+        """Guards `in_flight` and the pool's choice of dispatcher; notified when there is room again."""
+        self._room_at = room_at
         self.in_flight = self.most_in_flight = 0
         self.verdicts: collections.Counter[str] = collections.Counter()
         self.deadline_hits = self.restarts = self.recycled = 0
@@ -58,10 +59,12 @@ class Tally:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
     def leave(self, count: int = 1) -> None:
-        """Notes jobs that are done with."""
+        """Notes jobs that are done with. Who waits for room hears of it once there is some: a thread woken for
+        every grade would cost more than the grade."""
         with self.changed:
             self.in_flight -= count
-            self.changed.notify_all()
+            if self.in_flight <= self._room_at:
+                self.changed.notify_all()
 
     def note_busy(self, busy: bool) -> None:
         """Notes whether any child is at work."""

@@ -133,7 +133,7 @@ class GradingPool:
 
     def _begin_in_this_process(self) -> None:
         self._pid = os.getpid()
-        self._tally = Tally()
+        self._tally = Tally(room_at=self.max_in_flight - 1 - self.max_in_flight // 8)
         # The thread must not keep the pool alive, so the finalizer knows the dispatcher by this list.
         self._dispatchers: list[Dispatcher] = []
         self._finalizer = weakref.finalize(self, _stop, self._dispatchers)

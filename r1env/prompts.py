@@ -11,6 +11,7 @@ anything, and the parser has to stay linear in its length.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -195,6 +196,7 @@ def strip_end(response: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=8)  # extraction and every reward part ask about the same response
 def parse(response: str) -> Parsed:
     """Takes a response apart at its tags. Linear in its length; never raises on any text.
 

@@ -180,9 +180,12 @@ class Jsonl:
         self.close()
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # json.dumps would make one for every event
+
+
 def _as_json(event: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(event, ensure_ascii=False, allow_nan=False)
+        return _ENCODE(event)
     except (TypeError, ValueError):  # something that is not plain yet, or no number
         return json.dumps(plain(event), ensure_ascii=False)
 

@@ -7,6 +7,7 @@ the text as a whole where it is nothing but an answer, the last formula, the las
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,7 @@ def _is_prose(text: str) -> bool:
     return len(words) > 2 or _VERB.search(text) is not None or (begins is not None and not alone)
 
 
+@functools.lru_cache(maxsize=8)  # extraction and form ask about the same summary
 def last_box(text: str) -> str | None:
     r"""Content of the last `\boxed{…}` (or `\fbox{…}`); boxes side by side form one list.
 
