@@ -180,7 +180,8 @@ class Jsonl:
         self.close()
 
 
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # json.dumps would make one for every event
+# json.dumps would make an encoder for every event
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _as_json(event: Mapping[str, Any]) -> str:
