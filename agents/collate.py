@@ -67,8 +67,14 @@ class Batch:
         return len(self.targets)
 
 
-def from_rollout(rollout: Rollout, advantage: float) -> Sample:
-    """The training view of a rollout: first turn is the prompt, the rest the tail."""
+def from_rollout(rollout: Rollout, advantage: float, *, replay: bool = False) -> Sample:
+    """The training view of a rollout: first turn is the prompt, the rest the tail.
+
+    Args:
+        rollout: One that was played.
+        advantage: Of all its tokens.
+        replay: Whether the trainer is to take the experts that the engine has told of.
+    """
     prompt, *rest = rollout.turns
     return Sample(
         prompt=prompt.token_ids,
@@ -76,7 +82,7 @@ def from_rollout(rollout: Rollout, advantage: float) -> Sample:
         trained=tuple(turn.loss_mask for turn in rest for _ in turn.token_ids),
         engine_logprobs=tuple(p for turn in rest if turn.loss_mask for p in turn.logprobs),
         advantage=advantage,
-        routing=_routing(rollout),
+        routing=_routing(rollout) if replay else None,
     )
 
 

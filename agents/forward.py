@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from agents.collate import Batch
+from agents.experts import sparse_layers
 from model.logprobs import token_logprobs
 from model.routing import Routing
 
@@ -40,5 +41,5 @@ def routing_for(policy: Any, batch: Batch, *, noted: bool = False) -> Routing | 
     """
     if batch.routing is None:
         return Routing() if noted else None
-    sparse = [i for i in range(policy.config.num_hidden_layers) if policy.config.is_sparse(i)]
-    return Routing({layer: batch.routing[:, place].contiguous() for place, layer in enumerate(sparse)})
+    layers = enumerate(sparse_layers(policy))
+    return Routing({layer: batch.routing[:, place].contiguous() for place, layer in layers})

@@ -53,7 +53,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
     import torch
 
-    from agents import loggers, optim, progress, resampling, rollout, warmup
+    from agents import experts, loggers, optim, progress, resampling, rollout, warmup
     from agents.advantage import group_advantages
     from agents.alarm import Watch
     from agents.collate import from_rollout
@@ -61,11 +61,11 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     from agents.reference import Reference
     from agents.setup import file_inputs
     from agents.shaping import has_loss, sequence_kl
-    from agents.update import check_experts, update
+    from agents.update import update
     from model.engine import SamplingParams
 
     agent, started = cfg.agent, time.perf_counter()
-    check_experts(agent, p.policy)
+    experts.check_experts(agent, p.policy)
     optimizer = optim.adamw(p.policy, agent)
     reference = Reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
     moving: dict[str, Any] = {"reference": reference} if agent.reference_every else {}
@@ -84,7 +84,6 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
         min_new_tokens=agent.min_new_tokens,
         temperature=agent.temperature,
         n=agent.group,
-        routing=agent.routing_replay,
     )
     if not resumed:
         run.notes |= {"before": measurement.full("before training"), "position": 0}
@@ -96,7 +95,9 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     with progress.phase("GRPO", last, done=run.step) as advance:
         for step in range(run.step + 1, last + 1):
             start = time.perf_counter()
-            played = resampling.play(stream, p, params, cfg, position=run.notes["position"], step=step)
+            weighed = p.policy.has_experts and agent.balance_every > 0 and step % agent.balance_every == 0
+            asked = dataclasses.replace(params, routing=agent.routing_replay or weighed)
+            played = resampling.play(stream, p, asked, cfg, position=run.notes["position"], step=step)
             rollouts_PG, run.notes["position"] = played.groups, played.position
             rewards_PG = torch.tensor([[r.grade.reward for r in group] for group in rollouts_PG])
             scorable_PG = torch.tensor(
@@ -111,19 +112,20 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
                 rewards_PG, scorable_PG, deviation=agent.deviation, eps=agent.advantage_eps
             ).tolist()
             samples_PG = [
-                [from_rollout(r, a) for r, a in zip(*row) if has_loss(r, agent)]
+                [from_rollout(r, a, replay=agent.routing_replay) for r, a in zip(*row) if has_loss(r, agent)]
                 for row in zip(rollouts_PG, advantages_PG)
             ]
             lr = agent.lr * optim.warmup(step, agent.warmup_steps)
             optim.set_lr(optimizer, lr)
-            count = p.policy.has_experts and agent.balance_every and step % agent.balance_every == 0
-            losses = update(p, reference, optimizer, samples_PG, cfg, count_experts=bool(count))
+            losses = update(p, reference, optimizer, samples_PG, cfg)
             if reference is not None and agent.reference_every and step % agent.reference_every == 0:
                 reference.refresh(p.policy, agent.reference_mix)
             p.engine.load_weights(p.policy, step)
 
             now = time.perf_counter()
             row = {"step": step, "lr": lr, **played.summary(), **losses, **measured}
+            if weighed:
+                row["expert_balance"] = experts.balance(p.policy, played.sampled)
             if agent.dynamic_sampling:
                 row["resampling"] = played.resampling()
             row["seconds"] = {**played.seconds, "train": now - update_start, "total": now - start}

@@ -66,7 +66,9 @@ def sequence_kl(
     Returns:
         Sums over the policy's tokens in nats, float32 [P, G], and the mean a token.
     """
-    samples_PG = [[collate.from_rollout(r, 0.0) for r in group] for group in rollouts_PG]
+    samples_PG = [
+        [collate.from_rollout(r, 0.0, replay=agent.routing_replay) for r in group] for group in rollouts_PG
+    ]
     sums: dict[int, float] = {}
     for batch in collate.batches(samples_PG, micro_tokens=agent.micro_tokens, device=policy.device):
         logprobs = sampled_logprobs(policy, batch, agent.temperature, routing_for(policy, batch))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from agents.forward import routing_for, sampled_logprobs
 from agents.reference import InUse
 from agents.setup import Parts
 from model import balance
-from model.routing import Routing, imbalance
-from r1env.errors import ConfigError
+from model.routing import Routing
 
 
 def update(
@@ -26,8 +24,6 @@ def update(
     optimizer: torch.optim.Optimizer,
     samples_PG: list[list[Sample]],
     cfg: GRPOConfig,
-    *,
-    count_experts: bool = False,
 ) -> dict[str, Any]:
     """`agent.minibatches` optimizer steps, each over whole groups; what to log of them.
 
@@ -40,7 +36,6 @@ def update(
         optimizer: Steps over the policy's weights.
         samples_PG: Completions by group, with their advantages.
         cfg: The command's configuration.
-        count_experts: Whether to measure how evenly the experts are used, which takes a forward pass of its own.
     """
     agent = cfg.agent
     with_kl = reference is not None and agent.kl_in == "loss"
@@ -53,7 +48,6 @@ def update(
     if len(chunks) > 1:  # later minibatches meet a policy that has moved: remember it as it was
         with torch.no_grad():
             old = [[_logprobs(p.policy, batch, cfg) for batch in minibatch] for minibatch in batches]
-    balanced = _expert_balance(p.policy, batches) if count_experts else None
 
     seen = _Seen()
     loss_sum, norms = 0.0, []
@@ -105,7 +99,6 @@ def update(
         "entropy": -sum(sampled) / max(1, len(sampled)),
         "kl": seen.mean("kl") if with_kl else None,
         **seen.figures(agent),
-        **({"expert_balance": balanced} if balanced else {}),
         "groups": len(samples_PG),
         "groups_skipped": len(samples_PG) - sum(map(len, kept)),
     }
@@ -170,38 +163,3 @@ def _logprobs(policy: Any, batch: Batch, cfg: GRPOConfig) -> Tensor:
 def _add(loads: dict[int, Tensor], routing: Routing) -> None:
     for layer, load in routing.loads().items():
         loads[layer] = loads[layer] + load if layer in loads else load
-
-
-@torch.no_grad()
-def _expert_balance(policy: Any, batches: Sequence[Sequence[Batch]]) -> dict[str, float]:
-    """The busiest expert's load over the mean, by layer, over all tokens of the update (1: even)."""
-    loads: dict[int, Tensor] = {}
-    for batch in (batch for minibatch in batches for batch in minibatch):
-        routing = routing_for(policy, batch) or Routing()
-        policy.hidden(batch.packed, routing)
-        _add(loads, routing)
-    return {f"layer_{layer}": imbalance(load) for layer, load in sorted(loads.items())}
-
-
-def check_experts(agent: Any, policy: Any) -> None:
-    """Whether the policy has the experts that the configuration speaks of.
-
-    Raises:
-        ConfigError: it has none, or its routers have no bias to update.
-    """
-    if policy.has_experts:
-        if agent.router_bias == "updated" and policy.config.topk_method != "noaux_tc":
-            raise ConfigError(
-                f"agent.router_bias=updated: topk_method = {policy.config.topk_method!r} has no correction bias; "
-                "noaux_tc has"
-            )
-        return
-    for key, value, off in (
-        ("routing_replay", agent.routing_replay, False),
-        ("router_bias", agent.router_bias, "frozen"),
-    ):
-        if value != off:
-            raise ConfigError(
-                f"agent.{key}={str(value).lower()}: is for V3 policies, and this one has no routed experts of ours; "
-                f"leave it at {str(off).lower()}"
-            )

@@ -12,17 +12,18 @@ import pytest
 import torch
 
 import model
-from agents import cli
+from agents import cli, experts
 from agents.collate import Sample, batches, from_rollout
 from agents.config import GRPOConfig
 from agents.forward import routing_for, sampled_logprobs
 from agents.reference import Reference
-from agents.update import check_experts, update
+from agents.update import update
 from model import presets
 from model.engine import SamplingParams
 from model.engine import build as build_engine
 from model.logprobs import token_logprobs
 from model.packed import Packed
+from model.routing import Routing
 from model.tokenizer import build as build_tokenizer
 from r1env.errors import ConfigError
 from r1env.types import Completion, Grade, Rollout, Task, Turn
@@ -76,11 +77,11 @@ def without_routing(groups):
     return [[dataclasses.replace(s, routing=None) for s in group] for group in groups]
 
 
-def moved(policy, groups, cfg, *, reference=None, lr=1.0, **more):
+def moved(policy, groups, cfg, *, reference=None, lr=1.0):
     """The weights' movement in one update by plain gradient descent, its log row, and the policy after it."""
     own = copy.deepcopy(policy)
     optimizer = torch.optim.SGD(own.parameters(), lr=lr)
-    row = update(types.SimpleNamespace(policy=own, device="cpu"), reference, optimizer, groups, cfg, **more)
+    row = update(types.SimpleNamespace(policy=own, device="cpu"), reference, optimizer, groups, cfg)
     after = dict(own.named_parameters())
     return {n: p.detach() - after[n].detach() for n, p in policy.named_parameters()}, row, own
 
@@ -289,18 +290,36 @@ def test_of_several_turns_each_token_keeps_its_first_choice():
         group=0,
         earlier=((first, grade),),
     )
+    assert from_rollout(rollout, 0.0).routing is None
     # the first turn read four tokens; the last of its two, and the observation, were read in the second
-    assert from_rollout(rollout, 0.0).routing[:, 0, 0].tolist() == [1, 1, 1, 1, 2, 2]
+    assert from_rollout(rollout, 0.0, replay=True).routing[:, 0, 0].tolist() == [1, 1, 1, 1, 2, 2]
+
+
+def test_balance_is_over_the_tokens_that_were_written(policy, groups):
+    """Counted one by one from the trainer's own routing; prompts, and last tokens, which nobody reads, left out."""
+    rollouts, counts = [], np.zeros((3, 8))
+    for sample in (s for group in groups for s in group):
+        routing = Routing()
+        with torch.no_grad():
+            policy.hidden(Packed.from_groups([(sample.prompt, [sample.tail])]), routing)
+        for place, layer in enumerate((1, 2, 3)):
+            for token in routing.experts[layer][len(sample.prompt) : -1]:
+                counts[place, token] += 1
+        rollouts.append(types.SimpleNamespace(completion=completion(sample.tail, sample.routing), earlier=()))
+    expected = counts.max(1) / counts.mean(1)
+    found = experts.balance(policy, [rollouts[:4], rollouts[4:]])
+    assert list(found) == ["layer_1", "layer_2", "layer_3"]
+    assert list(found.values()) == pytest.approx(expected.tolist())
+    assert all(1 < value <= 8 / 2 for value in found.values())
+    assert (
+        experts.balance(policy, [[types.SimpleNamespace(completion=completion((1,), None), earlier=())]]) == {}
+    )
 
 
 def test_the_router_bias_moves_towards_balance(policy, groups):
-    frozen, row, own = moved(
-        policy, without_routing(groups), config("agent.balance_every=1"), count_experts=True
-    )
+    frozen, _, own = moved(policy, without_routing(groups), config())
     before = policy.model.layers[1].mlp.gate.e_score_correction_bias
     assert torch.equal(own.model.layers[1].mlp.gate.e_score_correction_bias, before)
-    assert set(row["expert_balance"]) == {"layer_1", "layer_2", "layer_3"}
-    assert all(1 <= value <= 8 / 2 for value in row["expert_balance"].values())
 
     cfg = config("agent.router_bias=updated", "agent.router_bias_lr=0.01")
     (batch,) = batches(without_routing(groups), micro_tokens=10_000, device="cpu")
@@ -311,7 +330,6 @@ def test_the_router_bias_moves_towards_balance(policy, groups):
     for layer, load in routing.loads().items():
         bias = own.model.layers[layer].mlp.gate.e_score_correction_bias - before
         assert bias.tolist() == pytest.approx((0.01 * torch.sign(load.mean() - load)).tolist(), abs=1e-7)
-        assert row["expert_balance"][f"layer_{layer}"] == pytest.approx(float(load.max() / load.mean()))
     assert_equal(updated, frozen, 1e-5)  # the weights themselves move as they did
 
 
@@ -321,10 +339,10 @@ def test_experts_are_for_policies_that_have_them(policy, tiny_llama):
         ("agent.routing_replay=true", r"agent\.routing_replay=true: is for V3"),
         ("agent.router_bias=updated", r"agent\.router_bias=updated: is for V3"),
     ):
-        check_experts(config(override).agent, policy)
+        experts.check_experts(config(override).agent, policy)
         with pytest.raises(ConfigError, match=says):
-            check_experts(config(override).agent, llama)
-    check_experts(config().agent, llama)
+            experts.check_experts(config(override).agent, llama)
+    experts.check_experts(config().agent, llama)
 
 
 # ---------------------------------------------------------------- reference
