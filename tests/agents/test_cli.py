@@ -72,7 +72,7 @@ def test_the_yaml_holds_every_setting(command):
     ("overrides", "says"),
     [
         (["env=mth"], "env=mth: no such option; did you mean 'math'?"),
-        (["agent=grpo_r2"], "did you mean 'grpo'?"),
+        (["agent=grpo_r2"], "did you mean 'grpo_r1'?"),
         (["agent.lrr=1"], "agent.lrr: no such setting; did you mean 'agent.lr'?"),
         (["lr=1"], "did you mean 'agent.lr'?"),
         (["env.reward.weights.fromat=1"], "did you mean 'env.reward.weights.format'?"),
