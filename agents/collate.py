@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,11 +31,14 @@ class Sample:
     """For each trained id: its log-prob when it was sampled; empty where nothing was sampled."""
     advantage: float
     """Of the whole sequence; 1 in supervised training."""
+    routing: np.ndarray | None = dataclasses.field(default=None, compare=False)
+    """Experts that the engine chose for all ids but the last, int16 [prompt + tail - 1, layers with experts, K]; None
+    where it was not asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One forward and backward pass. N tokens in all, of which M are trained on."""
+    """One forward and backward pass. N tokens in all, of which M are trained on; S sequences."""
 
     packed: Packed
     """Token ids, positions and who attends to whom; N tokens."""
@@ -48,6 +52,14 @@ class Batch:
     """float32 [M]."""
     engine_logprobs: Tensor
     """float32 [M], or [0] where nothing was sampled."""
+    samples: tuple[Sample, ...]
+    """The S sequences in order."""
+    sequences: Tensor
+    """int64 [M]: which of them a trained token belongs to."""
+    sequence_lengths: Tensor
+    """float32 [S]: their trained tokens."""
+    routing: Tensor | None
+    """int64 [N, layers with experts, K]: the engine's choice of experts, if it was asked."""
 
     @property
     def size(self) -> int:
@@ -55,8 +67,14 @@ class Batch:
         return len(self.targets)
 
 
-def from_rollout(rollout: Rollout, advantage: float) -> Sample:
-    """The training view of a rollout: first turn is the prompt, the rest the tail."""
+def from_rollout(rollout: Rollout, advantage: float, *, replay: bool = False) -> Sample:
+    """The training view of a rollout: first turn is the prompt, the rest the tail.
+
+    Args:
+        rollout: One that was played.
+        advantage: Of all its tokens.
+        replay: Whether the trainer is to take the experts that the engine has told of.
+    """
     prompt, *rest = rollout.turns
     return Sample(
         prompt=prompt.token_ids,
@@ -64,6 +82,7 @@ def from_rollout(rollout: Rollout, advantage: float) -> Sample:
         trained=tuple(turn.loss_mask for turn in rest for _ in turn.token_ids),
         engine_logprobs=tuple(p for turn in rest if turn.loss_mask for p in turn.logprobs),
         advantage=advantage,
+        routing=_routing(rollout) if replay else None,
     )
 
 
@@ -118,6 +137,7 @@ def _batch(groups: Sequence[Sequence[Sample]], device: torch.device | str) -> Ba
     kept = torch.tensor(flags, device=device)
     all_trained = torch.zeros(len(packed.token_ids), dtype=torch.bool, device=device)
     all_trained[packed.completion_places[kept]] = True
+    lengths = torch.tensor([sum(s.trained) for s in sequences], device=device)
     return Batch(
         packed=packed,
         predict=predict[kept],
@@ -125,4 +145,36 @@ def _batch(groups: Sequence[Sequence[Sample]], device: torch.device | str) -> Ba
         trained=all_trained,
         advantages=torch.tensor(advantages, dtype=torch.float32, device=device),
         engine_logprobs=torch.tensor(sampled, dtype=torch.float32, device=device),
+        samples=tuple(sequences),
+        sequences=torch.arange(len(sequences), device=device).repeat_interleave(lengths),
+        sequence_lengths=lengths.float(),
+        routing=_packed_routing(groups, device),
     )
+
+
+def _routing(rollout: Rollout) -> np.ndarray | None:
+    """The engine's choice for every token but the last, as it was when the token was read first.
+
+    A later turn reads all that came before once more.
+    """
+    if rollout.completion.routing is None:
+        return None
+    chosen = np.array(rollout.completion.routing)
+    for completion, _ in reversed(rollout.earlier):
+        chosen[: len(completion.routing)] = completion.routing
+    return chosen
+
+
+def _packed_routing(groups: Sequence[Sequence[Sample]], device: torch.device | str) -> Tensor | None:
+    """The engine's choices in the order of the packed tokens.
+
+    It never read a completion's last token, whose state nothing is predicted from: that one gets the choice before it.
+    """
+    found: list[np.ndarray] = []
+    for group in groups:
+        prompt = len(group[0].prompt)
+        for i, sample in enumerate(group):
+            if sample.routing is None:
+                return None
+            found += [sample.routing[0 if i == 0 else prompt :], sample.routing[-1:]]
+    return torch.from_numpy(np.concatenate(found)).to(device, torch.int64)

@@ -38,8 +38,12 @@ class Measurement:
         return found
 
     def during(self) -> dict[str, Any]:
-        """A small evaluation between steps, on the first of the held-out tasks."""
-        return self.brief(self._evaluator.run(self._tasks[: self._cfg.n_during], self._cfg.k_during))
+        """A small evaluation between steps, without the counts by task."""
+        return self.brief(self.small())
+
+    def small(self) -> dict[str, Any]:
+        """One on the first of the held-out tasks."""
+        return self._evaluator.run(self._tasks[: self._cfg.n_during], self._cfg.k_during)
 
     @staticmethod
     def brief(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,12 @@ import types
 import pytest
 import torch
 
-from agents import grpo
+from agents import cli, losses
 from agents.advantage import group_advantages
 from agents.collate import Sample
+from agents.config import GRPOConfig
 from agents.losses import clipped_policy_loss, kl_k3
+from agents.update import update
 
 REASON = "needs TRL: pip install 'r1-gym[peers]'"
 pytest.importorskip("trl", reason=REASON)
@@ -179,6 +181,95 @@ def test_loss_and_gradient_on_the_same_logprobs(tmp_path, loss_type, beta, low, 
     assert not leaf.grad[~flat].any()
 
 
+OBJECTIVES = {
+    # ours: objective, mean, clip; theirs
+    "r1": ("grpo", "sequence_mean", 0.2, 0.2, {"loss_type": "grpo"}),
+    "dr_grpo": ("dr_grpo", "constant", 0.2, 0.2, {"loss_type": "dr_grpo", "max_completion_length": 14}),
+    "dapo": ("dapo", "token_mean", 0.2, 0.28, {"loss_type": "dapo"}),
+    "gspo": (
+        "gspo", "sequence_mean", 0.05, 0.08, {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    ),
+    # TRL's bound is the weight itself, ours its distance from 1
+    "cispo": ("cispo", "token_mean", 1.0, 0.28, {"loss_type": "cispo", "epsilon_high": 1.28}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("importance", ["none", "truncated", "masked"])
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_objectives_on_the_same_logprobs(tmp_path, name, beta, importance):
+    """Loss and gradient of every objective that TRL has, with its KL term and its weights for the engine's mismatch."""
+    objective, aggregate, low, high, theirs = OBJECTIVES[name]
+    generator = torch.Generator().manual_seed(4)
+    B, T = 12, 9
+    lengths = torch.randint(1, T + 1, (B,), generator=generator)
+    mask = (torch.arange(T) < lengths[:, None]).long()
+    old = -3 * torch.rand(B, T, generator=generator)
+    moved = old + 0.4 * torch.randn(B, T, generator=generator)
+    reference = old + 0.3 * torch.randn(B, T, generator=generator)
+    engine = old + 0.6 * torch.randn(B, T, generator=generator)
+    advantages = torch.randn(B, generator=generator)
+
+    flat = mask.bool()
+    weights = torch.ones(B, T)
+    if importance != "none":
+        # as its constructor of batches does, whose methods are not called here
+        weights = torch.exp(old - engine)
+        outside = (weights > 2) | (weights < 0.5)
+        weights = weights.clamp(max=2) if importance == "truncated" else weights.masked_fill(outside, 0.0)
+        assert 0.05 < float((weights == (2 if importance == "truncated" else 0))[flat].float().mean()) < 0.9
+
+    leaf = moved.clone().requires_grad_()
+    trainer = bare_trainer(
+        tmp_path,
+        **{"beta": beta, "epsilon_low": low, "epsilon_high": high, **theirs},
+        use_vllm=importance != "none",
+        vllm_importance_sampling_correction=True,
+        _get_per_token_logps_and_entropies=lambda *given, **more: (leaf, torch.zeros(B, T), None),
+    )
+    expected = trainer._compute_loss(
+        trainer.model,
+        {
+            "prompt_ids": torch.ones(B, 1, dtype=torch.long),
+            "prompt_mask": torch.ones(B, 1, dtype=torch.long),
+            "completion_ids": torch.ones(B, T, dtype=torch.long),
+            "completion_mask": mask,
+            "advantages": advantages,
+            "num_items_in_batch": mask.sum(),
+            "old_per_token_logps": old,
+            "ref_per_token_logps": reference,
+            "importance_sampling_ratio": weights,
+        },
+    )
+    expected.backward()
+
+    logprobs = moved[flat].requires_grad_()
+    sequences = torch.arange(B)[:, None].expand(B, T)[flat]
+    found = losses.policy_loss(
+        objective, logprobs, old[flat], advantages[sequences], sequences, lengths.float(), low, high
+    )
+    loss = found.loss
+    if importance != "none":
+        own_weights, _ = losses.importance_weights((old - engine)[flat], importance, 2.0)
+        loss = loss * own_weights
+    if beta:
+        loss = loss + beta * losses.kl_estimate("k3", logprobs, reference[flat])
+    denominator = losses.denominator(aggregate, tokens=int(mask.sum()), sequences=B, limit=14)
+    total = losses.summed(loss, aggregate, sequences, lengths.float()) / denominator
+    total.backward()
+
+    assert float(total.detach()) == pytest.approx(float(expected.detach()), abs=1e-6)
+    torch.testing.assert_close(logprobs.grad, leaf.grad[flat], rtol=1e-5, atol=1e-8)
+    assert not leaf.grad[~flat].any()
+    assert (
+        0.05 < float((found.low | found.high).float().mean()) < 0.9
+    )  # the clip is at work, and not everywhere
+    if name in ("r1", "dr_grpo", "dapo"):
+        metrics = trainer._metrics["train"]
+        assert float(found.low.float().mean()) == pytest.approx(metrics["clip_ratio/low_mean"][0])
+        assert float(found.high.float().mean()) == pytest.approx(metrics["clip_ratio/high_mean"][0])
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 def test_update_through_the_model(tmp_path, beta):
     """One whole update of ours (shared prompts, no padding) beside TRL's padded batch, on one checkpoint."""
@@ -210,15 +301,14 @@ def test_update_through_the_model(tmp_path, beta):
     expected = {name: weight.grad for name, weight in peers[0].named_parameters()}
 
     before = {name: weight.detach().clone() for name, weight in policy.named_parameters()}
-    agent = types.SimpleNamespace(
-        skip_zero_advantage=True, minibatches=1, micro_tokens=60, temperature=1.0, clip_low=0.2, clip_high=0.2,
-        kl_coef=beta, grad_clip=1e9,
-    )  # fmt: skip
+    cfg = cli.checked(
+        cli.compose("grpo", ["agent.micro_tokens=60", f"agent.kl_coef={beta}", "agent.grad_clip=1e9"]),
+        GRPOConfig,
+    )
     parts = types.SimpleNamespace(policy=policy, device="cpu")
     plain = torch.optim.SGD(policy.parameters(), lr=1.0)  # the weights move by exactly the gradient
-    cfg = types.SimpleNamespace(agent=agent)
     initial = (lambda: contextlib.nullcontext(reference)) if beta else None
-    reported = grpo.update(parts, initial, plain, groups, cfg)
+    reported = update(parts, initial, plain, groups, cfg)
 
     assert reported["loss"] == pytest.approx(float(loss.detach()), abs=1e-6)
     if beta:

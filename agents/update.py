@@ -1,0 +1,165 @@
+"""The optimizer steps that GRPO makes of one rollout, and what is measured on the way."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents import collate, losses, optim
+from agents.collate import Batch, Sample
+from agents.config import GRPOConfig
+from agents.forward import routing_for, sampled_logprobs
+from agents.reference import InUse
+from agents.setup import Parts
+from model import balance
+from model.routing import Routing
+
+
+def update(
+    p: Parts,
+    reference: InUse | None,
+    optimizer: torch.optim.Optimizer,
+    samples_PG: list[list[Sample]],
+    cfg: GRPOConfig,
+) -> dict[str, Any]:
+    """`agent.minibatches` optimizer steps, each over whole groups; what to log of them.
+
+    The loss of a minibatch is a sum over its tokens divided by what `losses.denominator` says, groups left out
+    included, so that neither leaving them out nor the cut into micro-batches changes the gradient.
+
+    Args:
+        p: The policy and its device.
+        reference: Gives the policy that a KL term in the loss holds this one to.
+        optimizer: Steps over the policy's weights.
+        samples_PG: Completions by group, with their advantages.
+        cfg: The command's configuration.
+    """
+    agent = cfg.agent
+    with_kl = reference is not None and agent.kl_in == "loss"
+    skip = agent.skip_zero_advantage and not with_kl
+    per_minibatch = -(-len(samples_PG) // agent.minibatches)
+    chunks = [samples_PG[i : i + per_minibatch] for i in range(0, len(samples_PG), per_minibatch)]
+    kept = [[g for g in chunk if not (skip and all(s.advantage == 0 for s in g))] for chunk in chunks]
+    batches = [collate.batches(chunk, micro_tokens=agent.micro_tokens, device=p.device) for chunk in kept]
+    old = None
+    if len(chunks) > 1:  # later minibatches meet a policy that has moved: remember it as it was
+        with torch.no_grad():
+            old = [[_logprobs(p.policy, batch, cfg) for batch in minibatch] for minibatch in batches]
+
+    seen = _Seen()
+    loss_sum, norms = 0.0, []
+    for m, (chunk, minibatch) in enumerate(zip(chunks, batches)):
+        denominator = losses.denominator(
+            agent.aggregate,
+            tokens=sum(sum(s.trained) for group in chunk for s in group),
+            sequences=sum(map(len, chunk)),
+            limit=cfg.max_new_tokens,
+        )
+        loads: dict[int, Tensor] = {}
+        for b, batch in enumerate(minibatch):
+            routing = routing_for(p.policy, batch, noted=agent.router_bias == "updated")
+            logprobs = sampled_logprobs(p.policy, batch, agent.temperature, routing)
+            before = old[m][b] if old else logprobs.detach()
+            loss, low, high = losses.policy_loss(
+                agent.objective, logprobs, before, batch.advantages, batch.sequences, batch.sequence_lengths,
+                agent.clip_low, agent.clip_high,
+            )  # fmt: skip
+            if agent.importance != "none":
+                weights, capped = losses.importance_weights(
+                    before - batch.engine_logprobs, agent.importance, agent.importance_cap
+                )
+                loss = loss * weights
+                seen.add(weight=weights, capped=capped)
+            if reference is not None and with_kl:
+                with torch.no_grad(), reference() as initial:
+                    reference_logprobs = sampled_logprobs(initial, batch, agent.temperature)
+                kl = losses.kl_estimate(agent.kl_estimator, logprobs, reference_logprobs)
+                loss = loss + agent.kl_coef * kl
+                seen.add(kl=kl)
+            summed = losses.summed(loss, agent.aggregate, batch.sequences, batch.sequence_lengths)
+            (summed / denominator).backward()
+            loss_sum += float(summed.detach()) / denominator / len(chunks)
+            seen.note(batch, before, low, high)
+            if old:
+                seen.staleness(m, logprobs, before)
+            if routing is not None:
+                _add(loads, routing)
+        norms.append(optim.step(optimizer, agent.grad_clip))
+        if agent.router_bias == "updated":
+            balance.update_bias(p.policy, loads, agent.router_bias_lr)
+
+    sampled = [q for group in samples_PG for s in group for q in s.engine_logprobs]
+    return {
+        "loss": loss_sum,
+        "grad_norm": sum(norms) / len(norms),
+        # of the sampled tokens: unbiased, and no group is missing
+        "entropy": -sum(sampled) / max(1, len(sampled)),
+        "kl": seen.mean("kl") if with_kl else None,
+        **seen.figures(agent),
+        "groups": len(samples_PG),
+        "groups_skipped": len(samples_PG) - sum(map(len, kept)),
+    }
+
+
+class _Seen:
+    """Sums over the trained tokens of a rollout's minibatches."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = collections.defaultdict(float)
+        self.tokens = 0
+        self.gap = 0.0
+        self.moved: dict[int, list[float]] = {}
+        """By minibatch: sum of |log ratio|, tokens, greatest ratio."""
+
+    def add(self, **values: Tensor) -> None:
+        """Adds up what each token has."""
+        for name, of_tokens in values.items():
+            self.sums[name] += float(of_tokens.detach().sum())
+
+    def note(self, batch: Batch, before: Tensor, low: Tensor, high: Tensor) -> None:
+        """What every batch has: clipped tokens, and log-probs of the engine and of the trainer."""
+        apart = before - batch.engine_logprobs
+        self.tokens += batch.size
+        self.gap = max(self.gap, float(apart.abs().max()))
+        self.add(low=low, high=high, apart=apart.abs(), apart_kl=losses.kl_k3(batch.engine_logprobs, before))
+
+    def staleness(self, minibatch: int, logprobs: Tensor, before: Tensor) -> None:
+        """How far the policy has moved since it sampled, when it meets a minibatch."""
+        log_ratio = (logprobs - before).detach()
+        entry = self.moved.setdefault(minibatch, [0.0, 0.0, 0.0])
+        entry[0] += float(log_ratio.abs().sum())
+        entry[1] += len(log_ratio)
+        entry[2] = max(entry[2], float(log_ratio.max().exp()))
+
+    def mean(self, name: str) -> float:
+        """Over the trained tokens."""
+        return self.sums[name] / max(1, self.tokens)
+
+    def figures(self, agent: Any) -> dict[str, Any]:
+        """For metrics.jsonl."""
+        found: dict[str, Any] = {
+            "clip_share": (self.sums["low"] + self.sums["high"]) / max(1, self.tokens),
+            "clip": {"low": self.mean("low"), "high": self.mean("high")},
+            "logprob_gap": self.gap,
+            # KL(engine ‖ trainer) by k3: the engine sampled
+            "mismatch": {"mean": self.mean("apart"), "kl": self.mean("apart_kl")},
+        }
+        if agent.importance != "none":
+            found["importance"] = {"weight": self.mean("weight"), "capped": self.mean("capped")}
+        if self.moved:
+            moved = {f"minibatch_{m + 1}": entry for m, entry in sorted(self.moved.items())}
+            found["staleness"] = {name: total / tokens for name, (total, tokens, _) in moved.items()}
+            found["ratio_max"] = {name: peak for name, (_, _, peak) in moved.items()}
+        return found
+
+
+def _logprobs(policy: Any, batch: Batch, cfg: GRPOConfig) -> Tensor:
+    return sampled_logprobs(policy, batch, cfg.agent.temperature, routing_for(policy, batch))
+
+
+def _add(loads: dict[int, Tensor], routing: Routing) -> None:
+    for layer, load in routing.loads().items():
+        loads[layer] = loads[layer] + load if layer in loads else load
