@@ -48,11 +48,18 @@ class Batch:
     """float32 [M]."""
     engine_logprobs: Tensor
     """float32 [M], or [0] where nothing was sampled."""
+    samples: tuple[Sample, ...]
+    """The sequences, in the order of their tokens."""
 
     @property
     def size(self) -> int:
         """M, the trained tokens."""
         return len(self.targets)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Trained tokens of each sequence; they add up to M."""
+        return [sum(sample.trained) for sample in self.samples]
 
 
 def from_rollout(rollout: Rollout, advantage: float) -> Sample:
@@ -125,4 +132,5 @@ def _batch(groups: Sequence[Sequence[Sample]], device: torch.device | str) -> Ba
         trained=all_trained,
         advantages=torch.tensor(advantages, dtype=torch.float32, device=device),
         engine_logprobs=torch.tensor(sampled, dtype=torch.float32, device=device),
+        samples=tuple(sequences),
     )
