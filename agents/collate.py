@@ -34,7 +34,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One forward and backward pass. N tokens in all, of which M are trained on."""
+    """One forward and backward pass. N tokens in all, of which M are trained on; S sequences."""
 
     packed: Packed
     """Token ids, positions and who attends to whom; N tokens."""
@@ -49,17 +49,12 @@ class Batch:
     engine_logprobs: Tensor
     """float32 [M], or [0] where nothing was sampled."""
     samples: tuple[Sample, ...]
-    """The sequences, in the order of their tokens."""
+    """The S sequences in order."""
 
     @property
     def size(self) -> int:
         """M, the trained tokens."""
         return len(self.targets)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Trained tokens of each sequence; they add up to M."""
-        return [sum(sample.trained) for sample in self.samples]
 
 
 def from_rollout(rollout: Rollout, advantage: float) -> Sample:

@@ -143,6 +143,8 @@ class Experience:
 
     batch: Batch
     """Tokens, laid out."""
+    lengths: list[int]
+    """Trained tokens of each of its sequences."""
     logprobs: Tensor
     """float32 [M], under the policy that sampled them."""
     values: Tensor
@@ -193,13 +195,17 @@ def appraise(
                 if reference is not None:
                     with reference() as initial:
                         kl = logprobs - sampled_logprobs(initial, batch, agent.temperature)
-            rewards = token_rewards([s.advantage for s in batch.samples], kl, batch.lengths, agent.kl_coef)
-            advantages, targets = gae(
-                rewards, values, batch.lengths, gamma=agent.gamma, lam=agent.gae_lambda
-            )
+            lengths = [sum(s.trained) for s in batch.samples]
+            rewards = token_rewards([s.advantage for s in batch.samples], kl, lengths, agent.kl_coef)
+            advantages, targets = gae(rewards, values, lengths, gamma=agent.gamma, lam=agent.gae_lambda)
             minibatches[-1].append(
                 Experience(
-                    batch=batch, logprobs=logprobs, values=values, targets=targets, advantages=advantages
+                    batch=batch,
+                    lengths=lengths,
+                    logprobs=logprobs,
+                    values=values,
+                    targets=targets,
+                    advantages=advantages,
                 )
             )
             kl_sum += float(kl.sum())
@@ -281,7 +287,7 @@ def mean_advantages(minibatches: list[list[Experience]]) -> dict[int, float]:
         id(sample): float(part.mean())
         for minibatch in minibatches
         for e in minibatch
-        for sample, part in zip(e.batch.samples, e.advantages.split(e.batch.lengths), strict=True)
+        for sample, part in zip(e.batch.samples, e.advantages.split(e.lengths), strict=True)
     }
 
 

@@ -119,9 +119,10 @@ def test_observations_are_passed_over():
     found = []
     for trained in ((True,) * 4, (True, True, False, False, False, True, True)):
         (batch,) = batches([[sample(trained)]], micro_tokens=100, device="cpu")
-        assert batch.lengths == [4] and batch.size == 4
-        rewards = token_rewards([s.advantage for s in batch.samples], torch.zeros(4), batch.lengths, 0.0)
-        found.append(gae(rewards, values, batch.lengths, gamma=0.9, lam=0.8)[0])
+        (only,) = batch.samples
+        assert sum(only.trained) == batch.size == 4
+        rewards = token_rewards([s.advantage for s in batch.samples], torch.zeros(4), [4], 0.0)
+        found.append(gae(rewards, values, [4], gamma=0.9, lam=0.8)[0])
     assert torch.equal(*found)
 
 
@@ -145,5 +146,5 @@ def test_a_batch_names_its_sequences_in_the_order_of_its_tokens():
     for micro_tokens in (4, 100):
         for batch in batches([samples[:2], samples[2:]], micro_tokens=micro_tokens, device="cpu"):
             assert [t for s in batch.samples for t in s.tail] == batch.targets.tolist()
-            spread = [s.advantage for s, n in zip(batch.samples, batch.lengths) for _ in range(n)]
+            spread = [s.advantage for s in batch.samples for _ in s.tail]
             assert batch.advantages.tolist() == pytest.approx(spread)
