@@ -43,7 +43,7 @@ def gae(
     values_ST[:, :-1][real_ST] = values.to(torch.float64)
     deltas_ST = rewards_ST + gamma * values_ST[:, 1:] - values_ST[:, :-1]  # 0 at padding
     advantages_ST = torch.zeros_like(rewards_ST)
-    following = torch.zeros_like(deltas_ST[:, :1])[:, 0]
+    following = deltas_ST.new_zeros(len(count))
     for t in reversed(range(most)):
         following = deltas_ST[:, t] + gamma * lam * following
         advantages_ST[:, t] = following

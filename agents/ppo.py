@@ -100,7 +100,8 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
             # in a sample's place for an advantage stands its reward: advantages are each token's own here
             samples_PG = [[from_rollout(r, r.grade.reward) for r in group] for group in rollouts_PG]
             scored_PG = [
-                [s for s, r in zip(*row) if r.grade.verdict != "unscorable"] for row in zip(samples_PG, rollouts_PG)
+                [s for s, r in zip(*row) if r.grade.verdict != "unscorable"]
+                for row in zip(samples_PG, rollouts_PG)
             ]
             update_start = time.perf_counter()
             warm = optim.warmup(step, agent.warmup_steps)

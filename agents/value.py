@@ -70,9 +70,7 @@ def critic_for(policy: Any, kind: str) -> Critic:
     return HFCritic(policy) if isinstance(policy, HFPolicy) else V3Scorer.from_policy(policy)
 
 
-def logprobs_and_values(
-    policy: Any, critic: Critic, batch: Batch, temperature: float
-) -> tuple[Tensor, Tensor]:
+def logprobs_and_values(policy: Any, critic: Critic, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
     """What the policy thinks of each trained token, and the critic of the state it was written in.
 
     Returns:

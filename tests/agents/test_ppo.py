@@ -167,7 +167,9 @@ def recorded_gradients(monkeypatch, world, minibatches, cfg):
 def test_the_gradient_is_that_of_the_formulas(monkeypatch, kind):
     """After the policy has moved, so that ratios and values are clipped here and there."""
     world = make_world(kind)
-    cfg = config(*GENERAL, f"agent.critic={kind}", "agent.epochs=2", "agent.clip_low=0.1", "agent.value_coef=0.5")
+    cfg = config(
+        *GENERAL, f"agent.critic={kind}", "agent.epochs=2", "agent.clip_low=0.1", "agent.value_coef=0.5"
+    )
     agent = cfg.agent
     minibatches, _ = ppo.appraise(world, world.critic, world.reference, world.samples, cfg)
     expected = expected_experience(world, agent)
@@ -189,9 +191,7 @@ def test_the_gradient_is_that_of_the_formulas(monkeypatch, kind):
                 near = ratio.clamp(1 - agent.clip_low, 1 + agent.clip_high)
                 policy_loss = policy_loss - torch.minimum(ratio * advantage, near * advantage) / tokens
                 moved = (values[t] - old_values[t]).clamp(-agent.value_clip, agent.value_clip)
-                worse = torch.maximum(
-                    (values[t] - targets[t]) ** 2, (old_values[t] + moved - targets[t]) ** 2
-                )
+                worse = torch.maximum((values[t] - targets[t]) ** 2, (old_values[t] + moved - targets[t]) ** 2)
                 value_loss = value_loss + 0.5 * worse / tokens
         coef = agent.value_coef if kind == "head" else 1.0
         parameters = [*world.policy.parameters(), *world.critic.parameters()]
@@ -201,7 +201,7 @@ def test_the_gradient_is_that_of_the_formulas(monkeypatch, kind):
             for parameter, g, theirs in zip(parameters, ours, grads, strict=True):
                 theirs = torch.zeros_like(parameter) if theirs is None else theirs
                 torch.testing.assert_close(g, theirs, rtol=2e-3, atol=2e-5)
-        losses.append((float(policy_loss), float(value_loss)))
+        losses.append((policy_loss.item(), value_loss.item()))
     assert row["loss"] == pytest.approx(sum(p for p, _ in losses) / 2, abs=1e-4)
     assert row["value_loss"] == pytest.approx(sum(v for _, v in losses) / 2, abs=1e-4)
 
@@ -294,7 +294,9 @@ def weights(run: Path) -> str:
 def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
     shared = (*TINY, f"model.path={tiny_base}")
     done = [
-        command("agents.ppo", *shared, "run.dir=ppo", "agent.critic=separate", "agent.epochs=2", "eval.every=1"),
+        command(
+            "agents.ppo", *shared, "run.dir=ppo", "agent.critic=separate", "agent.epochs=2", "eval.every=1"
+        ),
         command("agents.grpo", *shared, "run.dir=grpo", "eval.every=1"),
     ]
     for one, name in zip(done, ("ppo", "grpo")):
@@ -311,8 +313,8 @@ def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
     assert [row["step"] for row in logged] == [0, 1, 2] and "eval" in logged[1]
     assert logged[1]["explained_variance"] == 0.0 and logged[1]["value"] == 0.0  # a critic begins at zero
     for row in logged[1:]:
-        names = ("loss", "value_loss", "grad_norm", "critic_grad_norm", "entropy", "value", "value_target", "reward")
-        assert all(math.isfinite(row[name]) for name in names)
+        names = "loss value_loss grad_norm critic_grad_norm entropy value value_target reward"
+        assert all(math.isfinite(row[name]) for name in names.split())
         assert row["logprob_gap"] < 1e-4 and row["unscorable"] == 0 and row["kl"] is None
         assert 0 <= row["clip_share"] <= 1 and 0 <= row["value_clip_share"] <= 1
     shown = [json.loads(line) for line in (tmp_path / "ppo/rollouts.jsonl").read_text().splitlines()]
@@ -327,10 +329,10 @@ def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
     import model
 
     path = tmp_path / "ppo/checkpoint"
-    theirs_, ours_ = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), model.load(path, device="cpu")
+    plain = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
-        assert torch.allclose(ours_(ids).logits, theirs_(ids).logits, atol=1e-5)
+        assert torch.allclose(model.load(path, device="cpu")(ids).logits, plain(ids).logits, atol=1e-5)
 
 
 def test_unscorable_rollouts_are_counted_and_never_scored(monkeypatch, tmp_path, tiny_base):
