@@ -15,6 +15,7 @@ from agents.config.common import (
     RunConfig,
 )
 from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
+from agents.config.ppo import PPOAgentConfig, PPOConfig, PPOEvalConfig
 from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "LoggerConfig",
     "LoraConfig",
     "ModelConfig",
+    "PPOAgentConfig",
+    "PPOConfig",
+    "PPOEvalConfig",
     "PromptConfig",
     "RewardConfig",
     "RunConfig",

@@ -1,0 +1,128 @@
+"""A PPO run that was ended anywhere goes on exactly: policy, critic, both optimizers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agents import cli, ppo, rollout
+from agents.config import PPOConfig
+from r1env.errors import RunError
+from r1env.records import sha256_file
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "agent.steps=7", "agent.prompts=4", "agent.group=3", "agent.max_new_tokens=12", "agent.lr=1e-3", "eval.n=4",
+    "eval.k=2", "eval.every=4", "eval.n_during=2", "eval.k_during=2", "run.save_every=3", "run.sample_every=4",
+    "agent.epochs=2", "agent.minibatches=2", "agent.warmup_steps=3", "agent.gae_lambda=0.9", "agent.grade_workers=1",
+    "env.eval_levels=[]", "env.probes=[]",
+    # the shaping part gives random weights something to learn
+    "env.reward.weights.tags=1",
+)  # fmt: skip
+KINDS = {"head": ("agent.critic=head", "agent.kl_coef=0.05"), "separate": ("agent.critic=separate",)}
+
+
+def train(*overrides: str) -> Path:
+    return ppo.train(cli.checked(cli.compose("ppo", [*SMALL, *overrides]), PPOConfig))
+
+
+def rows(run: Path) -> list[dict]:
+    """metrics.jsonl without the clock."""
+    if not (run / "metrics.jsonl").exists():
+        return []
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines if line.endswith("}")
+    ]
+
+
+def weights(run: Path) -> str:
+    return sha256_file(run / "checkpoint/model.safetensors")
+
+
+def state(run: Path) -> dict[str, str]:
+    """Hashes of what the last save holds."""
+    (save,) = (run / "state").glob("step-*")
+    return {f.name: sha256_file(f) for f in save.glob("*.pt")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_broken_off_and_resumed_ends_as_undisturbed(monkeypatch, tmp_path, tiny_base, kind):
+    monkeypatch.setenv("R1_CACHE", str(tmp_path / "cache"))
+    common = (*KINDS[kind], f"model.path={tiny_base}")
+    whole = train(*common, f"run.dir={tmp_path / 'whole'}")
+    again = train(*common, f"run.dir={tmp_path / 'again'}")
+    assert weights(whole) == weights(again) and rows(whole) == rows(again)  # the same seed, the same run
+    assert weights(whole) != sha256_file(tiny_base / "model.safetensors")
+
+    original, calls = rollout.play, []
+
+    def breaking(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 6:  # in step 6, after the save of step 3
+            raise ZeroDivisionError
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(rollout, "play", breaking)
+    with pytest.raises(ZeroDivisionError):
+        train(*common, f"run.dir={tmp_path / 'broken'}")
+    monkeypatch.setattr(rollout, "play", original)
+    broken = tmp_path / "broken"
+    assert max(row["step"] for row in rows(broken)) == 5 and not (broken / "manifest.json").exists()
+    train(*common, f"run.dir={broken}")
+    assert weights(broken) == weights(whole) and rows(broken) == rows(whole)
+    assert state(broken) == state(whole)  # the critic and its optimizer as well
+    assert (broken / "rollouts.jsonl").read_text() == (whole / "rollouts.jsonl").read_text()
+
+
+def test_a_save_without_its_critic_is_refused(monkeypatch, tmp_path, tiny_base):
+    monkeypatch.setenv("R1_CACHE", str(tmp_path / "cache"))
+    common = (*KINDS["head"], f"model.path={tiny_base}", f"run.dir={tmp_path / 'run'}")
+    original, calls = rollout.play, []
+
+    def breaking(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(rollout, "play", breaking)
+    with pytest.raises(ZeroDivisionError):
+        train(*common)
+    (tmp_path / "run/state/step-000000/critic.pt").unlink()
+    with pytest.raises(RunError, match=r"critic\.pt is missing or damaged"):
+        train(*common)
+
+
+def test_kill_9(tmp_path, tiny_base):
+    def start(name: str) -> subprocess.Popen[str]:
+        arguments = ("agents.ppo", f"model.path={tiny_base}", *SMALL, f"run.dir={tmp_path / name}")
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "R1_CACHE": str(tmp_path / "cache")},
+        )  # fmt: skip
+
+    def finish(process: subprocess.Popen[str]) -> None:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+
+    undisturbed, process = start("whole"), start("broken")
+    deadline = time.monotonic() + 120
+    while not any(row["step"] >= 4 for row in rows(tmp_path / "broken")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "broken/manifest.json").exists()
+    finish(start("broken"))
+    finish(undisturbed)
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
