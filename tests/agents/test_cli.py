@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from agents import cli
-from agents.config import GRPOConfig, SFTConfig
+from agents.config import DistillConfig, GRPOConfig, SFTConfig
 from r1env.errors import ConfigError
 from tests.conftest import SMALL
 
 CONF = Path(__file__).parents[2] / "conf"
-SCHEMAS = {"grpo": GRPOConfig, "sft": SFTConfig}
+SCHEMAS = {"distill": DistillConfig, "grpo": GRPOConfig, "sft": SFTConfig}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,8 @@ def test_every_agent_composes(option):
 
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_composes(option):
-    assert composed("sft", f"data={option}", *(["data.source=f.jsonl"] if option == "file" else []))
+    required = {"file": ["data.source=f.jsonl"], "several": ["data.sources=[{source: f.jsonl}]"]}
+    assert composed("sft", f"data={option}", *required.get(option, []))
 
 
 @pytest.mark.parametrize("command", SCHEMAS)
@@ -157,7 +158,7 @@ def test_cfg_job_prints_everything_and_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["agents.grpo", "--help"], ["agents.sft", "--cfg", "job"]])
+@pytest.mark.parametrize("arguments", [["agents.distill", "--help"], ["agents.grpo", "--help"], ["agents.sft", "--cfg", "job"]])
 def test_help_loads_no_torch(arguments):
     code = (
         "import runpy, sys\n"
