@@ -202,7 +202,8 @@ def chunk_of(
 ) -> dict[str, Any]:
     """Counts over graded answers, and a row of the dataset for each that is kept.
 
-    An answer that ran into the token limit has no end to learn, and one that could not be graded is none to trust.
+    An answer that ran into the token limit has no end to learn, an empty one nothing, and one that could not be graded
+    is none to trust.
 
     Args:
         rollouts_PG: The answers.
@@ -218,7 +219,8 @@ def chunk_of(
         found["correct"] += verdict == "correct"
         found["cut"] += cut
         found["unscorable"] += verdict == "unscorable"
-        if cut or verdict == "unscorable" or (only_correct and verdict != "correct"):
+        unfit = cut or verdict == "unscorable" or not rollout.completion.text
+        if unfit or (only_correct and verdict != "correct"):
             continue
         row = {
             "task_id": rollout.task.id,
