@@ -84,9 +84,7 @@ def learn(cfg: DistillConfig, run: Run, p: Parts) -> None:
     logger = loggers.build(run)
     measurement = Measurement(cfg, p.env, p.evaluator)
     stream = rollout.TaskStream(p.env, "train", cfg.seed)
-    params = SamplingParams(
-        max_new_tokens=cfg.max_new_tokens, temperature=agent.temperature, n=agent.samples
-    )
+    params = SamplingParams(max_new_tokens=cfg.max_new_tokens, temperature=agent.temperature, n=agent.samples)
     if not resumed:
         run.notes["sampled_tokens"] = teacher.counts(run).get("tokens", 0)
         run.notes["before"] = measurement.full("before training")

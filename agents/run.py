@@ -285,7 +285,8 @@ class Run:
         """Whether there is anything that would have to be made again: a logged step, a save, sampled data."""
         begun = ("config.yaml", "rollouts.jsonl", "metrics.jsonl", ".lock")
         return (self.path / "metrics.jsonl").stat().st_size > 0 or any(
-            child.name not in begun and (child.is_file() or any(child.iterdir())) for child in self.path.iterdir()
+            child.name not in begun and (child.is_file() or any(child.iterdir()))
+            for child in self.path.iterdir()
         )
 
     # --- signals -------------------------------------------------------------------------------------

@@ -77,9 +77,7 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     resumed = run.resume(p.policy, optimizer, inputs, **also)
     logger = loggers.build(run)
     tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
-    data = demonstrations(
-        cfg.data, p.env, p.tokenizer, p.prompt, seed=cfg.seed, max_tokens=agent.max_tokens
-    )
+    data = demonstrations(cfg.data, p.env, p.tokenizer, p.prompt, seed=cfg.seed, max_tokens=agent.max_tokens)
     apart = samples(data.held_out)
     steps = total_steps(agent.steps, agent.epochs, agent.batch, data.traces.size)
     if not resumed:

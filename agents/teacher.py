@@ -1,8 +1,8 @@
 """The teacher of a distillation: where it is, whether its tokens are the student's, and the traces that it samples.
 
-    traces/chunk-000003.json   answers to a few tasks, graded; written whole, so that an interrupted sampling goes on
-    traces.json                what was sampled in all, and what became of it
-    dataset.jsonl              the answers that the student learns from; there once all tasks are answered
+traces/chunk-000003.json   answers to a few tasks, graded; written whole, so that an interrupted sampling goes on
+traces.json                what was sampled in all, and what became of it
+dataset.jsonl              the answers that the student learns from; there once all tasks are answered
 """
 
 from __future__ import annotations

@@ -133,7 +133,9 @@ class MixedTraces:
     def __init__(self, parts: Mapping[str, tuple[Traces, float]], seed: int) -> None:
         self._parts, self._seed = [traces for traces, _ in parts.values()], seed
         self._quotas = _apportioned([weight for _, weight in parts.values()], BLOCK)
-        self._block: tuple[int, np.ndarray, np.ndarray] | None = None  # the block in use: sources, and their ranks
+        self._block: tuple[int, np.ndarray, np.ndarray] | None = (
+            None  # the block in use: sources, and their ranks
+        )
         for (name, (_, weight)), quota in zip(parts.items(), self._quotas, strict=True):
             if quota == 0:
                 raise ConfigError(
@@ -213,7 +215,9 @@ def demonstrations(
     for source in data.all_sources:
         facts: dict[str, Any] = {"source": source.source, "weight": source.weight}
         if source.source in parts:
-            raise ConfigError(f"data.sources names {source.source} twice; give it once, with both weights added up")
+            raise ConfigError(
+                f"data.sources names {source.source} twice; give it once, with both weights added up"
+            )
         if source.source == "env":
             traces: Traces = EnvTraces(env, tokenizer, prompt, data.mixture, seed)
             if data.held_out:

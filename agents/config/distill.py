@@ -75,7 +75,15 @@ class DistillAgentConfig:
         one_of("agent.way", self.way, ("traces", "logits", "on_policy"))
         one_of("agent.estimate", self.estimate, ("sampled", "exact"))
         check_duration(self.steps, self.epochs)
-        for key in ("tasks", "samples", "batch", "max_new_tokens", "max_tokens", "micro_tokens", "grade_workers"):
+        for key in (
+            "tasks",
+            "samples",
+            "batch",
+            "max_new_tokens",
+            "max_tokens",
+            "micro_tokens",
+            "grade_workers",
+        ):
             at_least(f"agent.{key}", getattr(self, key), 1)
         for key in ("lr", "grad_clip", "grade_deadline_s"):
             at_least(f"agent.{key}", getattr(self, key), 0, above=True)

@@ -158,7 +158,9 @@ def test_cfg_job_prints_everything_and_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["agents.distill", "--help"], ["agents.grpo", "--help"], ["agents.sft", "--cfg", "job"]])
+@pytest.mark.parametrize(
+    "arguments", [["agents.distill", "--help"], ["agents.grpo", "--help"], ["agents.sft", "--cfg", "job"]]
+)
 def test_help_loads_no_torch(arguments):
     code = (
         "import runpy, sys\n"

@@ -72,7 +72,10 @@ def test_the_six_released_sizes(preset, lr):
         (["agent.way=trace"], "did you mean 'traces'?"),
         (["agent.way=on_policy"], "set agent.steps=N agent.epochs=null"),
         (["agent.way=on_policy", "agent.steps=3", "agent.epochs=null", "agent.samples=3"], "whole groups"),
-        (["agent.way=on_policy", "agent.steps=3", "agent.epochs=null", "agent.beta=0.5"], "agent.estimate=exact"),
+        (
+            ["agent.way=on_policy", "agent.steps=3", "agent.epochs=null", "agent.beta=0.5"],
+            "agent.estimate=exact",
+        ),
         (["agent.beta=1.5"], "agent.beta=1.5: must be at most 1"),
         (["agent.temperature=0"], "agent.temperature=0.0"),
         (["teacher.top_p=0"], "teacher.top_p=0.0: must be above 0"),
@@ -238,17 +241,23 @@ def test_end_to_end_and_resumed_bit_equal(way, settings, tmp_path, monkeypatch, 
     settings = (*settings, *WAYS[way])
     whole = distill.train(composed(*settings, f"run.dir={tmp_path / 'whole'}"))
     broken = tmp_path / "broken"
-    stops = [{"at_step": 1}, {"at_step": 4}] if "on_policy" in WAYS[way][0] else [{"at_chunk": 2}, {"at_step": 3}]
+    stops = (
+        [{"at_step": 1}, {"at_step": 4}] if "on_policy" in WAYS[way][0] else [{"at_chunk": 2}, {"at_step": 3}]
+    )
     for stop in stops:
         with monkeypatch.context() as patch:
             interrupted(patch, **stop)
             with pytest.raises(Interrupted):
                 distill.train(composed(*settings, f"run.dir={broken}"))
         if "at_chunk" in stop:
-            assert len(list((broken / "traces").glob("*.json"))) == 2 and not (broken / "dataset.jsonl").exists()
+            assert (
+                len(list((broken / "traces").glob("*.json"))) == 2 and not (broken / "dataset.jsonl").exists()
+            )
     distill.train(composed(*settings, f"run.dir={broken}"))
     name = "checkpoint/model.safetensors"
-    assert sha256_file(broken / name) == sha256_file(whole / name) != sha256_file(tiny_llama / "model.safetensors")
+    assert (
+        sha256_file(broken / name) == sha256_file(whole / name) != sha256_file(tiny_llama / "model.safetensors")
+    )
     assert rows(broken) == rows(whole) and [row["step"] for row in rows(whole)] == list(range(7))
     assert "eval" in rows(whole)[4]
 
@@ -287,7 +296,9 @@ def test_traces_of_another_run(settings, tmp_path):
     assert rows(second)[1]["loss"] > 0
     # distributions need a teacher beside its traces, and their ids
     with pytest.raises(ConfigError, match=r"teacher\.path must be given"):
-        distill.train(composed(*known, "agent.way=logits", f"teacher.traces={file}", f"run.dir={tmp_path / 'x'}"))
+        distill.train(
+            composed(*known, "agent.way=logits", f"teacher.traces={file}", f"run.dir={tmp_path / 'x'}")
+        )
     texts = tmp_path / "texts.jsonl"
     texts.write_text(json.dumps({"prompt": "1", "completion": "1"}) + "\n")
     with pytest.raises(DataError, match="row 1: no 'prompt_ids' and 'token_ids'"):
@@ -308,7 +319,7 @@ def test_traces_that_are_too_long(settings, tmp_path):
     run = distill.train(composed(*settings, "agent.max_tokens=40", f"run.dir={tmp_path / 'run'}"))
     told = manifest(run)["data"]
     assert told["too_long"] > 0 and told["traces"] + told["too_long"] == told["kept"]
-    with pytest.raises(DataError, match="longer than agent.max_tokens=2"):
+    with pytest.raises(DataError, match=r"longer than agent\.max_tokens=2"):
         distill.train(composed(*settings, "agent.max_tokens=2", f"run.dir={tmp_path / 'none'}"))
 
 

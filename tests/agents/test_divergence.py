@@ -113,9 +113,7 @@ def test_chunks_change_nothing(chunk, beta):
         if pieces == 8 and found:
             plain = divergence(own @ student.lm_head_weight.T / 2, theirs @ teacher.lm_head_weight.T / 2, beta)
         else:
-            plain = chunked_divergence(
-                student, own, teacher, theirs, beta=beta, temperature=2.0, chunk=pieces
-            )
+            plain = chunked_divergence(student, own, teacher, theirs, beta=beta, temperature=2.0, chunk=pieces)
         (plain * torch.arange(8)).sum().backward()
         found.append((plain.detach(), own.grad, student.lm_head_weight.grad))
     for ours, plain in zip(*found):
@@ -158,7 +156,9 @@ def test_the_policy_gradient_is_in_expectation_that_of_the_divergence():
     chance = logprobs.detach().exp()
     (found,) = torch.autograd.grad((chance * loss).sum(), student)
     torch.testing.assert_close(found, exact)
-    assert float((chance * estimate).sum()) == pytest.approx(float(divergence(student[None], teacher[None], 1.0)))
+    assert float((chance * estimate).sum()) == pytest.approx(
+        float(divergence(student.detach()[None], teacher[None], 1.0))
+    )
 
 
 def test_what_the_teacher_likes_better_rises():
@@ -173,7 +173,10 @@ def test_the_exact_gradient_is_that_of_whole_sequences_of_two_tokens_but_for_wha
     """GKD's simplification, by brute force: the later divergence's dependence on the first token is left out."""
     torch.manual_seed(0)
     V = 3
-    first, second = torch.randn(V, dtype=torch.float64, requires_grad=True), torch.randn(V, V, dtype=torch.float64)
+    first, second = (
+        torch.randn(V, dtype=torch.float64, requires_grad=True),
+        torch.randn(V, V, dtype=torch.float64),
+    )
     teacher_first, teacher_second = torch.randn(V, dtype=torch.float64), torch.randn(V, V, dtype=torch.float64)
     chance = first.softmax(-1)
     at_second = divergence(second, teacher_second, 1.0)
@@ -185,7 +188,9 @@ def test_the_exact_gradient_is_that_of_whole_sequences_of_two_tokens_but_for_wha
         (p[a] + p2[a, b]).exp() * (p[a] + p2[a, b] - q[a] - q2[a, b]) for a, b in pairs
     )  # KL of the sequences is the sum of the tokens' divergences: the chain rule
     assert float(brute) == pytest.approx(float(whole), rel=1e-12)
-    (kept,) = torch.autograd.grad(divergence(first[None], teacher_first[None], 1.0).sum(), first, retain_graph=True)
+    (kept,) = torch.autograd.grad(
+        divergence(first[None], teacher_first[None], 1.0).sum(), first, retain_graph=True
+    )
     (full,) = torch.autograd.grad(whole, first)
     (left_out,) = torch.autograd.grad((first.softmax(-1) * at_second.detach()).sum(), first)
     torch.testing.assert_close(kept + left_out, full)
@@ -197,7 +202,9 @@ def test_the_exact_gradient_is_that_of_whole_sequences_of_two_tokens_but_for_wha
 @pytest.mark.parametrize("beta", [0.0, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_equals_trls_gkd_loss(beta, temperature):
-    gkd = pytest.importorskip("trl.experimental.gkd.gkd_trainer", reason="needs TRL: pip install 'r1-gym[peers]'")
+    gkd = pytest.importorskip(
+        "trl.experimental.gkd.gkd_trainer", reason="needs TRL: pip install 'r1-gym[peers]'"
+    )
     torch.manual_seed(0)
     student, teacher = 2 * torch.randn(2, 3, 8, 29)
     student.requires_grad_()

@@ -42,11 +42,11 @@ def manifest(run: Path) -> dict:
 
 
 def demonstrations(path: Path, count: int, seed: int = 0) -> Path:
+    """Questions whose answers nobody can know."""
     rng = random.Random(seed)
-    pairs = [(rng.randrange(10), rng.randrange(10)) for _ in range(count)]
-    path.write_text(
-        "".join(json.dumps({"prompt": f"{a} + {b} ({i})", "completion": str(a + b)}) + "\n" for i, (a, b) in enumerate(pairs))
-    )
+    answers = ["".join(rng.choices("0123456789", k=10)) for _ in range(count)]
+    rows = [{"prompt": f"number {i}", "completion": answer} for i, answer in enumerate(answers)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
@@ -183,8 +183,12 @@ def test_wrong_settings_get_one_line(overrides, says):
 
 
 def test_a_fresh_policy_takes_no_adapters(tmp_path):
-    cfg = composed(*FAST, "agent.steps=1", "model=tiny_dense", "model.lora.rank=4", f"run.dir={tmp_path / 'run'}")
-    with pytest.raises(ConfigError, match="model.lora.rank=4: a fresh model=tiny_dense has nothing yet to adapt"):
+    cfg = composed(
+        *FAST, "agent.steps=1", "model=tiny_dense", "model.lora.rank=4", f"run.dir={tmp_path / 'run'}"
+    )
+    with pytest.raises(
+        ConfigError, match=r"model\.lora\.rank=4: a fresh model=tiny_dense has nothing yet to adapt"
+    ):
         sft.train(cfg)
 
 
@@ -230,22 +234,22 @@ def test_the_checkpoint_is_the_best_by_held_out_loss(tmp_path):
     """A few demonstrations are learnt by heart, and what is held out is understood ever worse."""
     file = demonstrations(tmp_path / "d.jsonl", 12)
     common = (
-        *FAST, "model=tiny_dense", "data=file", f"data.source={file}", "data.held_out=4", "agent.steps=24",
-        "agent.lr=1e-2", "eval.every=3", "run.save_every=7",
+        *FAST, "model=tiny_dense", "data=file", f"data.source={file}", "data.held_out=4", "agent.steps=45",
+        "agent.lr=5e-3", "eval.every=5", "run.save_every=7",
     )  # fmt: skip
     kept = sft.train(composed(*common, "eval.keep=loss", f"run.dir={tmp_path / 'best'}"))
     losses = {row["step"]: row["held_out_loss"] for row in rows(kept) if "held_out_loss" in row}
-    assert list(losses) == list(range(3, 25, 3))
+    assert list(losses) == list(range(5, 46, 5))
     best = min(losses, key=losses.get)
-    assert best < 24 and losses[24] > losses[best] + 0.1
+    assert best < 45 and losses[45] > losses[best] + 0.1
     found = manifest(kept)
     assert found["checkpoint"] == {"is": "best", "by": "loss", "step": best, "value": losses[best]}
     assert found["held_out_loss"]["after"] == losses[best] < found["held_out_loss"]["before"]
     assert found["data"] == [{"source": str(file), "weight": None, "rows": 8, "too_long": 0, "held_out": 4}]
     last = sft.train(composed(*common, f"run.dir={tmp_path / 'last'}"))
     assert rows(last) == rows(kept)  # to look changes nothing
-    assert manifest(last)["checkpoint"] == {"is": "last", "step": 24}
-    assert manifest(last)["held_out_loss"]["after"] == losses[24]
+    assert manifest(last)["checkpoint"] == {"is": "last", "step": 45}
+    assert manifest(last)["held_out_loss"]["after"] == losses[45]
     ours, theirs = (load_file(run / "checkpoint/model.safetensors") for run in (kept, last))
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
 

@@ -94,7 +94,9 @@ def test_each_source_goes_through_its_own_in_order_without_a_gap():
 
     mixed = MixedTraces(made(), 0)
     assert mixed.size == 140
-    pieces = [pair for start in range(0, 3000, 60) for pair in mixed.take(start, 60)]  # over a block's border too
+    pieces = [
+        pair for start in range(0, 3000, 60) for pair in mixed.take(start, 60)
+    ]  # over a block's border too
     own = [pair for pair in pieces if pair[0][1] < 1000]
     assert own == made()["a"][0].take(0, len(own)) and len(own) == 2001
     assert MixedTraces(made(), 0).take(1234, 5) == pieces[1234:1239]  # as a resumed run asks
@@ -132,14 +134,16 @@ def test_long_rows_are_left_out_and_counted(tmp_path, env, tokenizer):
     found = read(DataConfig(source=file, mixture=MIXTURE), env, tokenizer, max_tokens=20)
     assert found.sources == [{"source": file, "weight": None, "rows": 2, "too_long": 1, "held_out": 0}]
     assert found.traces.size == 2 and max(map(traces.length, found.traces.take(0, 20))) <= 20
-    limit = max(map(traces.length, read(DataConfig(source=file, mixture=MIXTURE), env, tokenizer).traces.take(0, 3)))
+    limit = max(
+        map(traces.length, read(DataConfig(source=file, mixture=MIXTURE), env, tokenizer).traces.take(0, 3))
+    )
     whole = read(DataConfig(source=file, mixture=MIXTURE), env, tokenizer, max_tokens=limit)
     assert whole.sources[0]["too_long"] == 0  # at the limit is not beyond it
 
 
 def test_nothing_left_is_an_error(tmp_path, env, tokenizer):
     file = write(tmp_path / "d.jsonl", [("1 + 1", "2")])
-    with pytest.raises(DataError, match="1 are longer than agent.max_tokens=2"):
+    with pytest.raises(DataError, match=r"1 are longer than agent\.max_tokens=2"):
         read(DataConfig(source=file, mixture=MIXTURE), env, tokenizer, max_tokens=2)
     with pytest.raises(DataError, match="1 are held out: none is left"):
         read(DataConfig(source=file, mixture=MIXTURE, held_out=1), env, tokenizer)
@@ -203,7 +207,9 @@ def test_a_source_given_twice_is_named(tmp_path, env, tokenizer):
 # --- how long --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("epochs", "size", "expected"), [(2, 64, 2), (2, 65, 3), (0.5, 640, 5), (0.001, 64, 1)])
+@pytest.mark.parametrize(
+    ("epochs", "size", "expected"), [(2, 64, 2), (2, 65, 3), (0.5, 640, 5), (0.001, 64, 1)]
+)
 def test_epochs_in_steps_of_64(epochs, size, expected):
     assert total_steps(None, epochs, 64, size) == expected
 
