@@ -316,11 +316,14 @@ def test_a_teacher_that_is_never_right_says_so_and_its_answers_are_kept(settings
 
 
 def test_traces_that_are_too_long(settings, tmp_path):
-    run = distill.train(composed(*settings, "agent.max_tokens=40", f"run.dir={tmp_path / 'run'}"))
-    told = manifest(run)["data"]
-    assert told["too_long"] > 0 and told["traces"] + told["too_long"] == told["kept"]
-    with pytest.raises(DataError, match=r"longer than agent\.max_tokens=2"):
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"prompt": "1", "completion": "x" * n}) + "\n" for n in (5, 30, 300)))
+    settings = (*settings, f"teacher.traces={texts}", "agent.steps=1")
+    run = distill.train(composed(*settings, "agent.max_tokens=50", f"run.dir={tmp_path / 'run'}"))
+    assert manifest(run)["data"] == {"traces": 2, "too_long": 1}
+    with pytest.raises(DataError, match=r"all 3 traces are longer than agent\.max_tokens=2"):
         distill.train(composed(*settings, "agent.max_tokens=2", f"run.dir={tmp_path / 'none'}"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_student_of_the_warm_up(command, tmp_path, tiny_base):

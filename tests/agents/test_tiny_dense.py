@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import model
-from agents import cli, warmup
-from agents.config import GRPOConfig
+from agents import cli, grpo, sft, warmup
+from agents.config import GRPOConfig, SFTConfig
 from model import presets, tokenizer
 from model.hf import HFPolicy
 from tests.conftest import SMALL
@@ -51,12 +51,12 @@ def test_the_warm_up_is_the_models_own(name):
     assert warm.data.mixture == {"worked": 0.41, "guess": 0.17, "untagged": 0.42}
 
 
-def test_sft_trains_it_from_nothing(command, tmp_path):
-    done = command(
-        "agents.sft", "env=math", "model=tiny_dense", "agent.steps=60", "agent.batch=16", "eval.n=2", "eval.k=1",
-        "agent.grade_workers=1", "run.dir=run",
+def test_sft_trains_it_from_nothing(tmp_path):
+    overrides = (
+        "env=math", "model=tiny_dense", "agent.steps=40", "agent.batch=16", "eval.n=2", "eval.k=1",
+        "agent.grade_workers=1", f"run.dir={tmp_path / 'run'}", "threads=1",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    sft.train(cli.checked(cli.compose("sft", list(overrides)), SFTConfig))
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] > 5 and rows[-1]["loss"] < 1.5  # from log 288 to what the form alone tells
     checkpoint = tmp_path / "run/checkpoint"
@@ -66,12 +66,14 @@ def test_sft_trains_it_from_nothing(command, tmp_path):
         torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, rtol=0, atol=1e-5)
 
 
-def test_grpo_trains_it_from_its_own_base(command, tmp_path):
-    done = command(
-        "agents.grpo", "env=math", "model=tiny_dense", *SMALL, "agent.steps=2", "eval.every=0", "env.eval_levels=[]",
-        "env.probes=[]", "model.warmup=['agent.steps=6','agent.batch=4']", "run.dir=run", "env.reward.weights.tags=1",
+def test_grpo_trains_it_from_its_own_base(tmp_path, monkeypatch):
+    monkeypatch.setenv("R1_CACHE", str(tmp_path / "cache"))
+    overrides = (
+        "env=math", "model=tiny_dense", *SMALL, "agent.steps=2", "eval.every=0", "env.eval_levels=[]",
+        "env.probes=[]", "model.warmup=['agent.steps=6','agent.batch=4']", f"run.dir={tmp_path / 'run'}",
+        "env.reward.weights.tags=1", "threads=1",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    grpo.train(cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig))
     assert len(list((tmp_path / "cache/warmup").glob("tiny_dense-*/manifest.json"))) == 1
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()][1:]
     assert [row["step"] for row in rows] == [1, 2] and all(row["logprob_gap"] < 1e-4 for row in rows)
