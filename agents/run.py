@@ -277,9 +277,17 @@ class Run:
         """Release the directory; one that a failed start has just made, without any work in it, goes again."""
         self.metrics.close()
         self.rollouts.close()
-        if kind and self._is_new and not (self.path / "metrics.jsonl").stat().st_size:
+        if kind and self._is_new and not self._holds_work():
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
+
+    def _holds_work(self) -> bool:
+        """Whether there is anything that would have to be made again: a logged step, a save, sampled data."""
+        begun = ("config.yaml", "rollouts.jsonl", "metrics.jsonl", ".lock")
+        return (self.path / "metrics.jsonl").stat().st_size > 0 or any(
+            child.name not in begun and (child.is_file() or any(child.iterdir()))
+            for child in self.path.iterdir()
+        )
 
     # --- signals -------------------------------------------------------------------------------------
 
@@ -312,6 +320,15 @@ class Run:
         """
         if self._stop_requested:
             self.save(step, policy, optimizer, **more)
+            self.leave_if_asked(step)
+
+    def leave_if_asked(self, step: int) -> None:
+        """Between steps whose work is stored already: leave if a signal asked for it.
+
+        Raises:
+            Interrupted: it did.
+        """
+        if self._stop_requested:
             raise Interrupted(
                 f"interrupted after step {step}, saved; the same command with run.dir={self.path} resumes"
             )

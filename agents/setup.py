@@ -52,20 +52,12 @@ def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[A
         CheckpointError: the directory or its tokenizer is missing or damaged.
         ConfigError: LoRA is asked for on a V3 policy.
     """
-    from transformers import AutoTokenizer
-
     import model
 
     if config.path is None:
         raise ConfigError(f"model.path must be given for model={config.name}: a directory or a hub name")
     policy: Any = model.load(config.path, dtype=config.dtype, device=device)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(config.path)
-    except Exception as error:  # whatever a damaged file makes the readers raise
-        reason = next(iter(str(error).splitlines()), "")
-        raise CheckpointError(
-            f"{config.path} has no tokenizer that loads: {type(error).__name__}: {reason}"
-        ) from error
+    tokenizer = load_tokenizer(config.path)
     if config.lora.rank:
         if not hasattr(policy, "add_lora"):
             raise ConfigError(
@@ -73,6 +65,23 @@ def load_policy(config: ModelConfig, device: torch.device, seed: int) -> tuple[A
             )
         policy.add_lora(rank=config.lora.rank, alpha=config.lora.alpha, seed=seed)
     return policy, tokenizer
+
+
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer of a directory or a hub name.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        reason = next(iter(str(error).splitlines()), "")
+        raise CheckpointError(
+            f"{path} has no tokenizer that loads: {type(error).__name__}: {reason}"
+        ) from error
 
 
 def file_inputs(*paths: str | None) -> dict[str, str]:

@@ -2,28 +2,33 @@
 
     python -m agents.sft env=math                                the tiny policy on worked arithmetic
     python -m agents.sft model=smollm2 data=file data.source=F   a pretrained model on demonstrations
+    python -m agents.sft model=hf model.path=P agent=sft_r1 data=file data.source=F   with R1's settings
     python -m agents.sft env=math model.mtp=1 agent.mtp_weight=0.3   with multi-token prediction
 
-The learning rate rises linearly and falls by a cosine to `agent.lr_final` of its peak. A policy's
-multi-token-prediction modules learn where `agent.mtp_weight` is above 0 (DeepSeek-V3, arXiv 2412.19437 § 2.2).
+The demonstrations of a step lie end to end in one row without padding, and none attends to another: loss and
+gradients are those of each by itself. Prompts carry no loss. The learning rate rises linearly and falls by a cosine
+to `agent.lr_final` of its peak. `eval.keep` chooses whether the last policy is delivered or the best one measured on
+the way. A policy's multi-token-prediction modules learn where `agent.mtp_weight` is above 0 (DeepSeek-V3, arXiv
+2412.19437 § 2.2).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agents import cli
 from agents.config import SFTConfig
-from r1env.errors import ConfigError
+from r1env.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import torch
 
+    from agents.best import Best
     from agents.collate import Sample
     from agents.run import Run
     from agents.setup import Parts
@@ -54,8 +59,10 @@ def train(cfg: SFTConfig) -> Path:
 def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
     from agents import loggers, optim, progress
+    from agents.best import Best
     from agents.evaluate import held_out
     from agents.setup import file_inputs
+    from agents.traces import demonstrations, samples, total_steps
 
     agent = cfg.agent
     if agent.mtp_weight and not getattr(p.policy, "mtp", None):
@@ -64,37 +71,56 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
             "model=tiny model.mtp=1 makes one that has, agent.mtp_weight=0 trains this one"
         )
     optimizer = optim.adamw(p.policy, agent)
-    resumed = run.resume(
-        p.policy, optimizer, file_inputs(cfg.env.source, cfg.env.test_source, cfg.data.source, cfg.model.path)
-    )
+    best = None if cfg.eval.keep == "last" else Best(cfg.eval.keep)
+    also = {"best": best} if best else {}
+    inputs = file_inputs(cfg.env.source, cfg.env.test_source, *cfg.data.files, cfg.model.path)
+    resumed = run.resume(p.policy, optimizer, inputs, **also)
     logger = loggers.build(run)
     tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
-    traces = _traces(cfg, p)
+    data = demonstrations(cfg.data, p.env, p.tokenizer, p.prompt, seed=cfg.seed, max_tokens=agent.max_tokens)
+    apart = samples(data.held_out)
+    steps = total_steps(agent.steps, agent.epochs, agent.batch, data.traces.size)
     if not resumed:
         if tasks:
             run.notes["before"] = _evaluate(p, tasks, cfg.eval.k, "before training", version=0)
-        run.save(0, p.policy, optimizer)
+        if apart:
+            run.notes["loss_before"] = held_out_loss(p, apart, agent.micro_tokens)
+        run.save(0, p.policy, optimizer, **also)
 
     # A step's samples are made while the one before is learnt from: they depend on nothing but the step's number.
-    made = _one_ahead(lambda step: _samples(traces, step, agent.batch), run.step + 1, agent.steps)
-    with progress.phase("supervised training", agent.steps, done=run.step) as advance, made as samples_by_step:
-        for step, samples in samples_by_step:
+    made = _one_ahead(lambda step: _samples(data.traces, step, cfg), run.step + 1, steps)
+    with progress.phase("supervised training", steps, done=run.step) as advance, made as samples_by_step:
+        for step, batch in samples_by_step:
             start = time.perf_counter()
-            lr = agent.lr * optim.cosine(step, agent.steps, agent.warmup_steps, agent.lr_final)
+            lr = agent.lr * optim.cosine(step, steps, agent.warmup_steps, agent.lr_final)
             optim.set_lr(optimizer, lr)
-            row: dict[str, Any] = {"step": step, "lr": lr, **update(p, optimizer, samples, cfg)}
+            row: dict[str, Any] = {"step": step, "lr": lr, **update(p, optimizer, batch, cfg)}
+            if agent.max_tokens:
+                row["too_long"] = agent.batch - len(batch)
             row["seconds"] = {"total": time.perf_counter() - start}
+            if cfg.eval.every and (step % cfg.eval.every == 0 or (best and step == steps)):
+                if tasks:
+                    row["eval"] = _during(p, tasks, cfg, step)
+                if apart:
+                    row["held_out_loss"] = held_out_loss(p, apart, agent.micro_tokens)
+                if best:
+                    found = row["held_out_loss"] if best.by == "loss" else row["eval"]["pass_at_1"]
+                    best.offer(step, found, p.policy)
             run.log(row, [])
             logger.log(row)
             advance(note=f"loss {row['loss']:.3f}")
-            if step % cfg.run.save_every == 0 or step == agent.steps:
-                run.save(step, p.policy, optimizer)
-            run.stop_if_asked(step, p.policy, optimizer)
+            if step % cfg.run.save_every == 0 or step == steps:
+                run.save(step, p.policy, optimizer, **also)
+            run.stop_if_asked(step, p.policy, optimizer, **also)
 
-    metrics: dict[str, Any] = {}
+    delivered = _deliver(p, best, steps)
+    metrics: dict[str, Any] = {"data": data.sources, "checkpoint": delivered}
     if tasks:
         metrics["before"] = run.notes["before"]
-        metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=agent.steps)
+        metrics["after"] = _evaluate(p, tasks, cfg.eval.k, "after training", version=steps)
+    if apart:
+        after = held_out_loss(p, apart, agent.micro_tokens)
+        metrics["held_out_loss"] = {"before": run.notes["loss_before"], "after": after}
     run.finish(p.policy, p.tokenizer, metrics)
     logger.close()
 
@@ -124,21 +150,32 @@ def update(
     return {**row, "mtp_loss": mtp_sum} if cfg.agent.mtp_weight else row
 
 
+def held_out_loss(p: Parts, samples: Sequence[Sample], micro_tokens: int) -> float:
+    """Mean negative log-likelihood of the completions' tokens, in nats, of demonstrations that are not trained on."""
+    import torch
+
+    from agents import collate
+    from agents.forward import sampled_logprobs
+
+    micro = collate.batches([[s] for s in samples], micro_tokens=micro_tokens, device=p.device)
+    with torch.no_grad():
+        total = sum(float(sampled_logprobs(p.policy, batch, 1.0).sum()) for batch in micro)
+    return -total / sum(batch.size for batch in micro)
+
+
 def _policy(cfg: SFTConfig, device: torch.device) -> tuple[Any, Any]:
     from agents.setup import load_policy
     from model import presets, tokenizer
 
-    if cfg.model.name == "tiny" and cfg.model.path is None:
-        return presets.tiny(cfg.seed, mtp=cfg.model.mtp).to(device), tokenizer.build()
+    if cfg.model.name in presets.FRESH and cfg.model.path is None:
+        if cfg.model.lora.rank:
+            raise ConfigError(
+                f"model.lora.rank={cfg.model.lora.rank}: a fresh model={cfg.model.name} has nothing yet to adapt; set "
+                "model.lora.rank=0, or give a base with model.path=DIR"
+            )
+        fresh = presets.fresh(cfg.model.name, cfg.seed, mtp=cfg.model.mtp)
+        return fresh.to(device), tokenizer.build()
     return load_policy(cfg.model, device, cfg.seed)
-
-
-def _traces(cfg: SFTConfig, p: Parts) -> Traces:
-    from agents.traces import EnvTraces, FileTraces
-
-    if cfg.data.source == "env":
-        return EnvTraces(p.env, p.tokenizer, p.prompt, cfg.data.mixture, cfg.seed)
-    return FileTraces(Path(cfg.data.source), p.tokenizer, p.prompt, cfg.seed)
 
 
 @contextlib.contextmanager
@@ -157,15 +194,33 @@ def _one_ahead(make: Callable[[int], T], first: int, last: int) -> Iterator[Iter
         yield results()
 
 
-def _samples(traces: Traces, step: int, count: int) -> list[Sample]:
-    from agents.collate import Sample
+def _samples(traces: Traces, step: int, cfg: SFTConfig) -> list[Sample]:
+    """A step's demonstrations, without those that are too long."""
+    from agents.traces import length, samples
 
-    return [
-        Sample(
-            prompt=tuple(ids), tail=tuple(tail), trained=(True,) * len(tail), engine_logprobs=(), advantage=1.0
+    batch, most = cfg.agent.batch, cfg.agent.max_tokens
+    pairs = traces.take((step - 1) * batch, batch)
+    kept = [pair for pair in pairs if most is None or length(pair) <= most]
+    if not kept:
+        raise DataError(
+            f"every demonstration of step {step} is longer than agent.max_tokens={most}; raise it, or the batch"
         )
-        for ids, tail in traces.take((step - 1) * count, count)
-    ]
+    return samples(kept)
+
+
+def _during(p: Parts, tasks: list, cfg: SFTConfig, step: int) -> dict[str, Any]:
+    """A small evaluation between steps, on the first of the held-out tasks."""
+    p.engine.load_weights(p.policy, step)
+    found = p.evaluator.run(tasks[: cfg.eval.n_during], cfg.eval.k_during)
+    return {k: v for k, v in found.items() if k != "pass_by_task"}
+
+
+def _deliver(p: Parts, best: Best | None, steps: int) -> dict[str, Any]:
+    """Makes the policy the one that `checkpoint/` is to be, and says for the manifest which that is."""
+    if best is None or not best.step:
+        return {"is": "last", "step": steps}
+    best.restore(p.policy)
+    return {"is": "best", "by": best.by, "value": best.value, "step": best.step}
 
 
 def _evaluate(p: Parts, tasks: list, k: int, name: str, *, version: int) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The base of `model=tiny`: a seeded random policy after a short supervised warm-up on mixed behaviour.
+"""The base of `model=tiny` and `tiny_dense`: a seeded random policy after a short supervised warm-up on mixed behaviour.
 
 From random weights no completion is ever right, so reinforcement learning has no gradient at all. The warm-up
 teaches three behaviours: working in the asked form, a guess in that form, and working without it
 (conf/data/warmup.yaml). What GRPO then does is mostly to elicit the first; it teaches little arithmetic. Every
 report says so.
 
-The base is an ordinary `python -m agents.sft model=tiny data=warmup` run, cached under `R1_CACHE/warmup/`.
+The base is an ordinary `python -m agents.sft model=NAME data=warmup` run, cached under `R1_CACHE/warmup/`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from agents.config import ModelConfig, SFTConfig
 from agents.config.parts import Starting
 from agents.run import Busy, Interrupted, cache_dir
 from agents.setup import file_inputs, load_policy
+from model import presets
 from r1env import records
 from r1env.errors import RunError
 
@@ -48,7 +49,7 @@ def starting_model(cfg: Starting) -> ModelConfig:
 
 def is_warmed_up(cfg: Starting) -> bool:
     """Whether training starts from a base that is made here."""
-    return cfg.model.name == "tiny" and cfg.model.path is None
+    return cfg.model.name in presets.FRESH and cfg.model.path is None
 
 
 def note(cfg: Starting) -> str:
@@ -118,7 +119,7 @@ def warmup_config(cfg: Starting) -> SFTConfig:
 
     The directory's name is a hash over all that the base depends on, so that a change makes another base.
     """
-    fixed = ["model=tiny", "data=warmup", "eval.n=0", "run.save_every=100"]
+    fixed = [f"model={cfg.model.name}", "data=warmup", "eval.n=0", "run.save_every=100"]
     warm: SFTConfig = cli.checked(cli.compose("sft", [*fixed, *cfg.model.warmup]), SFTConfig)
     warm = dataclasses.replace(
         warm,

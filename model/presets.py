@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
+
 from model.config import V3Config
 from model.tokenizer import VOCAB_SIZE
 from model.v3 import V3Policy
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig
+
+    from model.hf import HFPolicy
+
+FRESH = ("tiny", "tiny_dense")
+"""Policies that are made here, with random weights, rather than loaded."""
+
+
+def fresh(name: str, seed: int, *, mtp: int = 0) -> V3Policy | HFPolicy:
+    """One of `FRESH` with random weights; `mtp` counts the multi-token-prediction modules of `tiny`."""
+    return tiny_dense(seed) if name == "tiny_dense" else tiny(seed, mtp=mtp)
 
 
 def tiny_config(vocab_size: int = VOCAB_SIZE, *, mtp: int = 0) -> V3Config:
@@ -40,3 +57,34 @@ def tiny_config(vocab_size: int = VOCAB_SIZE, *, mtp: int = 0) -> V3Config:
 def tiny(seed: int, vocab_size: int = VOCAB_SIZE, *, mtp: int = 0) -> V3Policy:
     """The tiny policy with random weights."""
     return V3Policy.fresh(tiny_config(vocab_size, mtp=mtp), seed)
+
+
+def tiny_dense_config(vocab_size: int = VOCAB_SIZE) -> LlamaConfig:
+    """A dense Llama of 1.0M parameters, as many as `tiny_config` and of its width and depth: a student for it."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=128,
+        intermediate_size=480,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+
+
+def tiny_dense(seed: int, vocab_size: int = VOCAB_SIZE) -> HFPolicy:
+    """The tiny dense policy with random weights, drawn as transformers draws them."""
+    from transformers import LlamaForCausalLM
+
+    from model.hf import HFPolicy
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        llama = LlamaForCausalLM(tiny_dense_config(vocab_size))
+    return HFPolicy(llama.eval())

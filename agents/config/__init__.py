@@ -14,12 +14,16 @@ from agents.config.common import (
     RewardConfig,
     RunConfig,
 )
+from agents.config.distill import DistillAgentConfig, DistillConfig, DistillEvalConfig, TeacherConfig
 from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
 from agents.config.ppo import PPOAgentConfig, PPOConfig, PPOEvalConfig
-from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig
+from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig, SourceConfig
 
 __all__ = [
     "DataConfig",
+    "DistillAgentConfig",
+    "DistillConfig",
+    "DistillEvalConfig",
     "EngineConfig",
     "EnvConfig",
     "GRPOAgentConfig",
@@ -37,4 +41,6 @@ __all__ = [
     "SFTAgentConfig",
     "SFTConfig",
     "SFTEvalConfig",
+    "SourceConfig",
+    "TeacherConfig",
 ]

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from agents import cli
-from agents.config import GRPOConfig, PPOConfig, SFTConfig
+from agents.config import DistillConfig, GRPOConfig, PPOConfig, SFTConfig
 from r1env.errors import ConfigError
 from tests.conftest import SMALL
 
 CONF = Path(__file__).parents[2] / "conf"
-SCHEMAS = {"grpo": GRPOConfig, "ppo": PPOConfig, "sft": SFTConfig}
+SCHEMAS = {"distill": DistillConfig, "grpo": GRPOConfig, "ppo": PPOConfig, "sft": SFTConfig}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +50,8 @@ def test_every_agent_composes(option):
 
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_composes(option):
-    assert composed("sft", f"data={option}", *(["data.source=f.jsonl"] if option == "file" else []))
+    required = {"file": ["data.source=f.jsonl"], "several": ["data.sources=[{source: f.jsonl}]"]}
+    assert composed("sft", f"data={option}", *required.get(option, []))
 
 
 @pytest.mark.parametrize("command", SCHEMAS)
@@ -161,7 +162,13 @@ def test_cfg_job_prints_everything_and_starts_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["agents.grpo", "--help"], ["agents.ppo", "--help"], ["agents.sft", "--cfg", "job"]]
+    "arguments",
+    [
+        ["agents.distill", "--help"],
+        ["agents.grpo", "--help"],
+        ["agents.ppo", "--help"],
+        ["agents.sft", "--cfg", "job"],
+    ],
 )
 def test_help_loads_no_torch(arguments):
     code = (
