@@ -4,6 +4,7 @@ The YAML in conf/ holds the values; `agents.cli` merges it with these classes, s
 value of the wrong type is an error before anything starts. What a value means is said beside it in conf/.
 """
 
+from agents.config.coldstart import ColdstartConfig, DirectConfig, FewShotConfig, RefineConfig
 from agents.config.common import (
     EngineConfig,
     EnvConfig,
@@ -14,20 +15,32 @@ from agents.config.common import (
     RewardConfig,
     RunConfig,
 )
+from agents.config.curation import DecontaminateConfig, FilterConfig, GenerationConfig, JudgeConfig
 from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
+from agents.config.rejection import GeneralConfig, RejectionConfig
 from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig
 
 __all__ = [
+    "ColdstartConfig",
     "DataConfig",
+    "DecontaminateConfig",
+    "DirectConfig",
     "EngineConfig",
     "EnvConfig",
+    "FewShotConfig",
+    "FilterConfig",
     "GRPOAgentConfig",
     "GRPOConfig",
     "GRPOEvalConfig",
+    "GeneralConfig",
+    "GenerationConfig",
+    "JudgeConfig",
     "LoggerConfig",
     "LoraConfig",
     "ModelConfig",
     "PromptConfig",
+    "RefineConfig",
+    "RejectionConfig",
     "RewardConfig",
     "RunConfig",
     "SFTAgentConfig",

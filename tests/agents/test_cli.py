@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from agents import cli
-from agents.config import GRPOConfig, SFTConfig
+from agents.config import ColdstartConfig, GRPOConfig, RejectionConfig, SFTConfig
 from r1env.errors import ConfigError
 from tests.conftest import SMALL
 
 CONF = Path(__file__).parents[2] / "conf"
-SCHEMAS = {"grpo": GRPOConfig, "sft": SFTConfig}
+SCHEMAS = {"grpo": GRPOConfig, "sft": SFTConfig, "rejection": RejectionConfig, "coldstart": ColdstartConfig}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -157,7 +157,15 @@ def test_cfg_job_prints_everything_and_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["agents.grpo", "--help"], ["agents.sft", "--cfg", "job"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["agents.grpo", "--help"],
+        ["agents.sft", "--cfg", "job"],
+        ["agents.rejection", "--help"],
+        ["agents.coldstart", "--help"],
+    ],
+)
 def test_help_loads_no_torch(arguments):
     code = (
         "import runpy, sys\n"
