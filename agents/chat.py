@@ -182,7 +182,8 @@ class ChatServer:
                 trouble = f"{status} {said}"
                 after = response.headers.get("retry-after", "")
             except (self._broken, _Again) as error:
-                trouble, after = f"{type(error).__name__.strip('_')}: {error}", ""
+                name = "" if isinstance(error, _Again) else f"{type(error).__name__}: "
+                trouble, after = f"{name}{error}", ""
             if sendings <= self._retries:
                 pause_s = min(_LONGEST_PAUSE_S, self._first_pause_s * 2.0 ** (sendings - 1))
                 wanted_s = float(after) if after.isdecimal() else 0.0

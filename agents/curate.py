@@ -25,7 +25,7 @@ from agents.answers import Answer, Asked
 from agents.config import FilterConfig, GeneralConfig, GenerationConfig
 from agents.config.curation import FILTERS
 from agents.decontaminate import Benchmarks
-from r1env import records
+from r1env import prompts, records
 from r1env.errors import DataError, RunError
 from r1env.sources import read_file
 from r1env.types import Message
@@ -189,6 +189,8 @@ def digest(prompt: Sequence[Message], completion: str) -> bytes:
 
 def normalised(text: str) -> str:
     """A text without differences of case, white space, or Unicode's forms of one character."""
+    for tag in prompts.TAGS:
+        text = text.replace(tag, f" {tag} ")
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -25,10 +25,9 @@ MAX_PERIOD = 64
 """Longest phrase, in words, whose repetition is looked for word by word; longer ones are left to compression."""
 MIN_REPEATS = 4
 """A phrase that is said fewer times on end is no loop."""
-WINDOW = 2000
-"""Characters that are compressed together: a loop in a long text is found wherever it is."""
-MIN_COMPRESSED = 400
-"""Shorter texts are not compressed."""
+WINDOWS = (400, 2000)
+"""Characters that are compressed together, half-way apart: short stretches find a short loop wherever it is, long ones a
+loop that changes a little each time. Texts shorter than the first are not compressed."""
 NUMBERS_SLACK = 4
 """Rows of numbers and signs may be so many times as long as words: 1 + 1 + 1 + … may be what was asked for."""
 
@@ -174,11 +173,12 @@ def _loops(units: Sequence[str], least: int) -> list[tuple[int, int, int]]:
 
 def _tightest(text: str) -> float:
     """The least share that any stretch of the text compresses to; 1 for a short text."""
-    if len(text) < MIN_COMPRESSED:
-        return 1.0
-    starts = range(0, max(1, len(text) - WINDOW // 2), WINDOW // 2)
-    stretches = (text[start : start + WINDOW].encode("utf-8", "replace") for start in starts)
-    return min(len(zlib.compress(stretch, 9)) / len(stretch) for stretch in stretches)
+    shares = [1.0]
+    for window in WINDOWS:
+        for start in range(0, len(text) - window // 2 if len(text) >= WINDOWS[0] else 0, window // 2):
+            stretch = text[start : start + window].encode("utf-8", "replace")
+            shares.append(len(zlib.compress(stretch, 9)) / len(stretch))
+    return min(shares)
 
 
 def stray_code(text: str) -> str | None:

@@ -46,7 +46,7 @@ def gsm(tmp_path):
         "  ".join(QUESTION.split()),
         QUESTION.replace(" ", "\n"),
         f"Here is a riddle: {QUESTION} Answer in German.",
-        "Tell me: how many clips did NATALIA sell, altogether, in April?",  # eleven words of it
+        "Tell me: how many clips did NATALIA sell, altogether, in April – and when?",  # ten words of it
         f"Somebody claims this. {SOLUTION}",
         f"{CHINESE[:14]}，请问一共多少？",
         "3+4-2",  # shorter than ten words, and all of a text
