@@ -39,6 +39,9 @@ def metrics(run: Path) -> dict:
     return json.loads((run / "manifest.json").read_text())["metrics"]
 
 
+GERMAN = PROSE["de"].partition(".")[0]
+
+
 def question_of(body: dict) -> str:
     """The sum in what a server was asked; it may stand before or after examples."""
     return body["messages"][-1]["content"].splitlines()[0]
@@ -104,15 +107,17 @@ def test_stray_tags_repeated_lines_and_blank_lines_go():
 
 def test_foreign_lines_go_where_they_are_few():
     text = "\n".join(
-        (PROSE["en"], PROSE["en"].replace("apples", "pears"), PROSE["zh"][:20], "3 + 4 = 7", PROSE["de"])
+        (PROSE["en"], PROSE["en"].replace("apples", "pears"), PROSE["zh"][:9], "3 + 4 = 7", PROSE["de"])
     )
     found = refine.tidy(text, None)
-    assert PROSE["zh"][:20] not in found and PROSE["de"] not in found
+    assert PROSE["zh"][:9] not in found and GERMAN not in found
     assert PROSE["en"] in found and "3 + 4 = 7" in found
     assert refine.tidy(text, "en") == found
 
 
-def test_a_text_that_is_mostly_foreign_is_left_to_the_filter():
+def test_a_text_that_is_a_third_foreign_is_left_to_the_filter():
+    half = f"{PROSE['en']}\n{PROSE['de']}"
+    assert refine.tidy(half, "en") == refine.tidy(half, None) == half
     text = f"{PROSE['de']}\n{PROSE['en']}"
     assert refine.tidy(text, "ja") == text
 
@@ -216,7 +221,7 @@ def untidy(request, before):
     value = eval(question)
     return chat(
         f"<think>We have to add these numbers up.\nWe have to add these numbers up.\n\n\n\n{question} = {value}\n"
-        f"{PROSE['zh'][:20]}\nSo the result is what we have just found out, way {request.body['seed']}.</think> "
+        f"{PROSE['zh'][:9]}\nSo the result is what we have just found out, way {request.body['seed']}.</think> "
         f"<answer>{value}</answer>"
     )
 
@@ -227,9 +232,7 @@ def test_refined_outputs_are_readable_and_still_right(tmp_path):
     assert len(rows) == 6 and metrics(run)["dropped"]["spoilt"] == 0
     env = r1env.make("r1env/Math-v0", reward={"preset": "r1"})
     for row in rows:
-        assert (
-            row["completion"].count("add these numbers up") == 1 and PROSE["zh"][:20] not in row["completion"]
-        )
+        assert row["completion"].count("add these numbers up") == 1 and PROSE["zh"][:9] not in row["completion"]
         assert (
             "\\boxed{" in row["completion"] and "\n\n\n" not in row["completion"] and row["source"] == "refine"
         )

@@ -141,6 +141,7 @@ def test_killed_at_any_point_it_goes_on_to_the_same_bytes(whole, tiny_base, tmp_
     assert not list((tmp_path / "broken").glob(".tmp-*"))
 
 
+@pytest.mark.slow
 def test_kill_9_at_a_random_moment(whole, tiny_base, tmp_path):
     arguments = ["agents.rejection", *SMALL, f"model.path={tiny_base}", f"run.dir={tmp_path / 'run'}"]
 
