@@ -238,7 +238,8 @@ def plan_of(
     from agents import generate, progress
     from r1env.env import prompt_text
 
-    tasks, wanted, contaminated = [], set(given), 0
+    tasks: list[tuple[int, Task]] = []
+    wanted, contaminated = set(given), 0
     for position, task in itertools.islice(
         generate.stream(source.env, cfg.seed, cfg.refine.search), cfg.refine.search
     ):

@@ -213,7 +213,8 @@ def _ask_server(
                 goes_on.append((task, answer))
         under_way = goes_on
         if not under_way:
-            return groups
+            break
+    return groups
 
 
 def _unanswered() -> Answer:

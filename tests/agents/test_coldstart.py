@@ -107,7 +107,7 @@ def test_stray_tags_repeated_lines_and_blank_lines_go():
 
 def test_foreign_lines_go_where_they_are_few():
     text = "\n".join(
-        (PROSE["en"], PROSE["en"].replace("apples", "pears"), PROSE["zh"][:9], "3 + 4 = 7", PROSE["de"])
+        (PROSE["en"], PROSE["en"].replace("apples", "pears"), PROSE["zh"][:9], "3 + 4 = 7", GERMAN)
     )
     found = refine.tidy(text, None)
     assert PROSE["zh"][:9] not in found and GERMAN not in found
