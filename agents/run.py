@@ -24,7 +24,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -244,7 +244,6 @@ class Run:
             metrics: what `manifest.json` reports.
         """
         import model
-        from agents.report import write_report
 
         target = self.path / "checkpoint"
         with _writing(self.path):
@@ -253,14 +252,21 @@ class Run:
                 model.save(policy, target, tokenizer=tokenizer)
             except CheckpointError as error:
                 raise RunError(str(error)) from error
-            outputs = {
-                str(f.relative_to(self.path)): records.sha256_file(f)
-                for f in sorted(target.iterdir())
-                if f.is_file()
-            }
+            self.conclude([file for file in sorted(target.iterdir()) if file.is_file()], metrics)
+
+    def conclude(self, outputs: Iterable[Path], metrics: Mapping[str, Any]) -> None:
+        """Write report.html and, last, manifest.json.
+
+        Args:
+            outputs: the files that the run leaves.
+            metrics: what `manifest.json` reports.
+        """
+        from agents.report import write_report
+
+        with _writing(self.path):
             manifest = records.Manifest(
                 inputs=self.inputs,
-                outputs=outputs,
+                outputs={str(file.relative_to(self.path)): records.sha256_file(file) for file in outputs},
                 config_sha256=records.sha256_file(self.path / "config.yaml"),
                 seed=self.config.seed,
                 metrics=dict(metrics),

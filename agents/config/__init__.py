@@ -4,6 +4,7 @@ The YAML in conf/ holds the values; `agents.cli` merges it with these classes, s
 value of the wrong type is an error before anything starts. What a value means is said beside it in conf/.
 """
 
+from agents.config.coldstart import ColdstartConfig, DirectConfig, FewShotConfig, RefineConfig
 from agents.config.common import (
     EngineConfig,
     EnvConfig,
@@ -14,21 +15,31 @@ from agents.config.common import (
     RewardConfig,
     RunConfig,
 )
+from agents.config.curation import DecontaminateConfig, FilterConfig, GenerationConfig, JudgeConfig
 from agents.config.distill import DistillAgentConfig, DistillConfig, DistillEvalConfig, TeacherConfig
 from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
 from agents.config.ppo import PPOAgentConfig, PPOConfig, PPOEvalConfig
+from agents.config.rejection import GeneralConfig, RejectionConfig
 from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig, SourceConfig
 
 __all__ = [
+    "ColdstartConfig",
     "DataConfig",
+    "DecontaminateConfig",
+    "DirectConfig",
     "DistillAgentConfig",
     "DistillConfig",
     "DistillEvalConfig",
     "EngineConfig",
     "EnvConfig",
+    "FewShotConfig",
+    "FilterConfig",
     "GRPOAgentConfig",
     "GRPOConfig",
     "GRPOEvalConfig",
+    "GeneralConfig",
+    "GenerationConfig",
+    "JudgeConfig",
     "LoggerConfig",
     "LoraConfig",
     "ModelConfig",
@@ -36,6 +47,8 @@ __all__ = [
     "PPOConfig",
     "PPOEvalConfig",
     "PromptConfig",
+    "RefineConfig",
+    "RejectionConfig",
     "RewardConfig",
     "RunConfig",
     "SFTAgentConfig",

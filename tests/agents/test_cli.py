@@ -12,12 +12,26 @@ from pathlib import Path
 import pytest
 
 from agents import cli
-from agents.config import DistillConfig, GRPOConfig, PPOConfig, SFTConfig
+from agents.config import (
+    ColdstartConfig,
+    DistillConfig,
+    GRPOConfig,
+    PPOConfig,
+    RejectionConfig,
+    SFTConfig,
+)
 from r1env.errors import ConfigError
 from tests.conftest import SMALL
 
 CONF = Path(__file__).parents[2] / "conf"
-SCHEMAS = {"distill": DistillConfig, "grpo": GRPOConfig, "ppo": PPOConfig, "sft": SFTConfig}
+SCHEMAS = {
+    "coldstart": ColdstartConfig,
+    "distill": DistillConfig,
+    "grpo": GRPOConfig,
+    "ppo": PPOConfig,
+    "rejection": RejectionConfig,
+    "sft": SFTConfig,
+}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -164,9 +178,11 @@ def test_cfg_job_prints_everything_and_starts_nothing(tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["agents.coldstart", "--help"],
         ["agents.distill", "--help"],
         ["agents.grpo", "--help"],
         ["agents.ppo", "--help"],
+        ["agents.rejection", "--help"],
         ["agents.sft", "--cfg", "job"],
     ],
 )

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from benchmarks.judge import MAX_CHARS, Judge, read_verdict, summary_of
+from benchmarks.judge import Judge
 from benchmarks.types import Ask, Said, SampleError
+from r1env.judging import MAX_CHARS, read_verdict, summary_of
 from r1env.types import Task
 
 
