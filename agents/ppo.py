@@ -69,7 +69,7 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
     from agents import loggers, optim, progress, rollout, warmup
     from agents.collate import from_rollout
     from agents.measure import Measurement
-    from agents.reference import initial_policy
+    from agents.reference import Reference
     from agents.setup import file_inputs
     from agents.value import critic_for
     from model.engine import SamplingParams
@@ -79,7 +79,7 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
     critic = critic_for(p.policy, agent.critic)
     critic_optimizer = optim.adamw(critic, agent)
     more: dict[str, Stateful] = {"critic": critic, "critic_optimizer": critic_optimizer}
-    reference = initial_policy(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
+    reference = Reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
     inputs = file_inputs(cfg.env.source, cfg.env.test_source, warmup.starting_model(cfg).path)
     resumed = run.resume(p.policy, optimizer, inputs, **more)
     p.engine.load_weights(p.policy, run.step)
