@@ -163,7 +163,7 @@ def test_r1s_numbers(preset):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["agent.epochs=2"], "agent.steps=900 and agent.epochs=2.0: one of them says how long"),
+        (["agent.steps=9", "agent.epochs=2"], "agent.steps=9 and agent.epochs=2.0: one of them says how long"),
         (["agent.steps=null"], "agent.steps=null and agent.epochs=null: one of them"),
         (["agent.steps=null", "agent.epochs=0"], "agent.epochs=0.0: must be above 0"),
         (["eval.keep=best"], "eval.keep=best: not a valid choice"),
