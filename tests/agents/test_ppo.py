@@ -15,7 +15,7 @@ import torch
 from agents import cli, optim, ppo, rollout
 from agents.collate import Sample
 from agents.config import PPOConfig
-from agents.reference import initial_policy
+from agents.reference import Reference
 from agents.value import critic_for
 from model import presets
 from model.packed import Packed
@@ -67,7 +67,7 @@ class World:
 
 def make_world(kind: str) -> World:
     policy = presets.tiny(0)
-    reference = initial_policy(policy, lora=False)
+    reference = Reference(policy, lora=False)
     shaken(policy, 1, 0.05)
     critic = critic_for(policy, kind)
     shaken(critic, 2, 0.05)
