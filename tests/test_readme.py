@@ -121,6 +121,17 @@ def test_command(line, command, places, tiny_llama, tiny_base, evaluation, tmp_p
         extra = [] if "--help" in arguments else ["--help"]
     elif module == "agents.sft":
         extra = ["agent.steps=2", "agent.batch=4", "eval.n=2", "eval.k=1"]
+        (tmp_path / "runs/kept").mkdir(parents=True)
+        row = {"prompt": "2 + 2 = ?", "completion": "<think>2 + 2 = 4</think><answer>4</answer>"}
+        (tmp_path / "runs/kept/dataset.jsonl").write_text(json.dumps(row) + "\n")
+    elif module in ("agents.rejection", "agents.coldstart"):
+        extra = ["agent.prompts=4", "agent.samples=2", "agent.max_new_tokens=8", f"model.path={tiny_base}"]
+    elif module == "agents.distill":
+        (tmp_path / "runs/precedence").mkdir(parents=True)
+        (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
+        extra = [override for override in QUICK if not override.startswith("agent.")]
+        extra += ["agent.tasks=4", "agent.samples=2", "agent.only_correct=false", "agent.max_new_tokens=8"]
+        extra += ["agent.epochs=1", "agent.batch=4", WARM_UP]
     else:
         extra = [*QUICK, WARM_UP]
         if "model=smollm2" in arguments or "model=hf" in arguments:
