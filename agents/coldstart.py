@@ -269,12 +269,19 @@ def take_back(cfg: ColdstartConfig, run: Run, source: Source, reviewed: Reviewed
 
     started, fates = time.perf_counter(), Counter[str]()
     run.inputs = {file: sha256_file(file) for file in reviewed.files}
-    count = curate.write_rows(run.path / "dataset.jsonl", review.apply(reviewed, source, cfg.filters, fates))
+
+    def dataset() -> Iterator[dict[str, Any]]:
+        kept = False
+        for row in review.apply(reviewed, source, cfg.filters, fates):
+            kept = True
+            yield row
+        if not kept:
+            raise DataError(f"no row of {cfg.imports} is kept ({dict(fates)}); fill in its column 'decision'")
+
+    count = curate.write_rows(run.path / "dataset.jsonl", dataset())
     progress.say(f"dataset.jsonl: {count:,} of {len(reviewed.rows):,} rows")
     for fate, number in sorted(fates.items()):
         progress.say(f"  {fate:<16}{number:>10,}")
-    if not count:
-        raise DataError(f"no row of {cfg.imports} is kept; fill in its column 'decision'")
     metrics = {
         "way": cfg.way,
         "rows": count,

@@ -101,29 +101,42 @@ def select(
     """
     seen: set[bytes] = set()
     for one in asked:
-        fit: list[tuple[int, Answer]] = []
+        fit: dict[bytes, _Fit] = {}
         for number, answer in enumerate(one.answers):
             tally.sampled += 1
             tally.sampled_tokens += answer.tokens
             if answer.judged is not None:
                 tally.judged[answer.judged] += 1
             fate, detail = _fate(one, answer, bounds)
+            key = digest(one.conversation(answer), answer.text) if fate is None else b""
+            if key in seen:
+                fate = "duplicate"
+                if key in fit:
+                    fit[key].times += 1
             if fate is None:
-                key = digest(one.conversation(answer), answer.text)
-                fate = "duplicate" if key in seen else None
                 seen.add(key)
-            if fate is None:
-                fit.append((number, answer))
+                fit[key] = _Fit(number, answer)
                 continue
             tally.dropped[fate] += 1
             if detail and dropped is not None:
                 dropped.append({"task_id": one.task_id, "answer": number, "fate": fate, "why": detail})
-        kept = choose(fit, agent, seed, one.position)
+        kept = choose(list(fit.values()), agent, seed, one.position)
         tally.dropped["over_cap"] += len(fit) - len(kept)
         tally.kept += len(kept)
         tally.prompts_kept += bool(kept)
-        tally.kept_tokens += sum(answer.tokens for _, answer in kept)
-        yield from (_row(one, number, answer, source) for number, answer in kept)
+        tally.kept_tokens += sum(one_fit.answer.tokens for one_fit in kept)
+        yield from (_row(one, one_fit.number, one_fit.answer, source) for one_fit in kept)
+
+
+@dataclasses.dataclass(slots=True)
+class _Fit:
+    """An answer that may be kept."""
+
+    number: int
+    """Its place among the task's answers."""
+    answer: Answer
+    times: int = 1
+    """How often the task was answered so, duplicates included."""
 
 
 def _fate(one: Asked, answer: Answer, bounds: FilterConfig) -> tuple[str | None, str]:
@@ -146,17 +159,21 @@ def response_of(one: Asked, answer: Answer) -> filters.Response:
     )
 
 
-def choose(
-    fit: Sequence[tuple[int, Answer]], agent: GenerationConfig, seed: int, position: int
-) -> list[tuple[int, Answer]]:
-    """At most `agent.keep_per_prompt` of a task's fit answers, in the order in which they were sampled."""
+def choose(fit: Sequence[_Fit], agent: GenerationConfig, seed: int, position: int) -> list[_Fit]:
+    """At most `agent.keep_per_prompt` of a task's fit answers, in the order in which they were sampled.
+
+    By chance means as the policy answers: an answer that was given three times is three times as likely, though it is
+    there once. Else dropping duplicates would favour what the policy seldom says, lucky guesses among it.
+    """
     most = agent.keep_per_prompt
     if most is None or len(fit) <= most:
         return list(fit)
     if agent.choice == "shortest":
-        chosen = sorted(range(len(fit)), key=lambda place: (len(fit[place][1].text), place))[:most]
+        chosen = sorted(range(len(fit)), key=lambda place: (len(fit[place].answer.text), place))[:most]
     else:
-        chosen = [int(i) for i in np.random.default_rng([seed, position]).permutation(len(fit))[:most]]
+        times = np.array([one.times for one in fit], dtype=np.float64)
+        rng = np.random.default_rng([seed, position])
+        chosen = rng.choice(len(fit), size=most, replace=False, p=times / times.sum()).tolist()
     return [fit[place] for place in sorted(chosen)]
 
 

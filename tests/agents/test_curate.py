@@ -109,6 +109,14 @@ def test_a_random_choice_follows_from_the_seed_and_the_task_alone():
     assert len({row["answer"] for row in first[:5]}) == 5
 
 
+def test_chance_follows_how_often_an_answer_was_given():
+    tasks = [asked(worked(1), *[worked(2)] * 7, position=p, question=f"3 + {p}") for p in range(400)]
+    rows, tally = selected(*tasks, keep_per_prompt=1, choice="random")
+    common = sum(row["completion"] == worked(2).text for row in rows)
+    assert 325 <= common <= 375  # 350 expected, four deviations of 6.6
+    assert tally.dropped == Counter(duplicate=6 * 400, over_cap=400)
+
+
 FATES = st.sampled_from(["correct", "wrong", "no_answer", "unscorable"])
 ANSWERS = st.builds(
     lambda text, verdict, reason, form, spoilt, tokens: answer(
