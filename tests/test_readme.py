@@ -8,11 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import r1env
+from tests.benchmarks.openai_server import Server, chat
 from tests.conftest import ROOT, SMALL
 from tests.r1env.sandboxes import needs_a_sandbox
 
@@ -84,8 +86,21 @@ def evaluation(tmp_path_factory, tiny_base) -> Path:
     return here / "evaluation"
 
 
+@pytest.fixture(scope="module")
+def teacher() -> Iterator[Server]:
+    """A server that works sums out, each sample in words of its own."""
+
+    def answer(request, before):
+        question = request.body["messages"][-1]["content"].splitlines()[0]
+        working = f"{question} = {eval(question)}, way {request.body['seed']}"
+        return chat(f"<think>{working}</think><answer>{eval(question)}</answer>")
+
+    with Server(answer) as server:
+        yield server
+
+
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command(line, command, places, tiny_llama, tiny_base, evaluation, tmp_path):
+def test_command(line, command, places, tiny_llama, tiny_base, evaluation, teacher, tmp_path):
     if line.startswith(("r1-bench eval", "r1-bench show", "r1-bench compare")):
         (tmp_path / "runs/precedence").mkdir(parents=True)
         (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
@@ -125,12 +140,14 @@ def test_command(line, command, places, tiny_llama, tiny_base, evaluation, tmp_p
         row = {"prompt": "2 + 2 = ?", "completion": "<think>2 + 2 = 4</think><answer>4</answer>"}
         (tmp_path / "runs/kept/dataset.jsonl").write_text(json.dumps(row) + "\n")
     elif module in ("agents.rejection", "agents.coldstart"):
-        extra = ["agent.prompts=4", "agent.samples=2", "agent.max_new_tokens=8", f"model.path={tiny_base}"]
+        # a policy that never trained gives no right answer, so a server gives them
+        extra = ["agent.prompts=4", "agent.samples=2", "model=hf", f"model.path='{teacher.url}#teacher'"]
     elif module == "agents.distill":
         (tmp_path / "runs/precedence").mkdir(parents=True)
-        (tmp_path / "runs/precedence/checkpoint").symlink_to(tiny_base)
+        for made in tiny_base.iterdir():
+            (tmp_path / "runs/precedence" / made.name).symlink_to(made)
         extra = [override for override in QUICK if not override.startswith("agent.")]
-        extra += ["agent.tasks=4", "agent.samples=2", "agent.only_correct=false", "agent.max_new_tokens=8"]
+        extra += ["agent.tasks=32", "agent.samples=2", "agent.only_correct=false", "agent.max_new_tokens=32"]
         extra += ["agent.epochs=1", "agent.batch=4", WARM_UP]
     else:
         extra = [*QUICK, WARM_UP]
