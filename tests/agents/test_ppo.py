@@ -356,7 +356,7 @@ def test_unscorable_rollouts_are_counted_and_never_scored(monkeypatch, tmp_path,
     assert [row["unscorable"] for row in ends[1][1][1:]] == [4, 4] and abs(ends[1][1][1]["reward"]) < 10
 
 
-def test_grpo_like_turns(command, tiny_base, tmp_path):
+def test_rollouts_of_several_turns(command, tiny_base, tmp_path):
     """Rollouts of several turns: the toy environment says something between them."""
     root = Path(__file__).parents[2]
     done = command(
