@@ -303,7 +303,7 @@ def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
         assert one.returncode == 0, one.stderr
         assert one.stdout.splitlines()[-1] == name
     ours, theirs = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("ppo", "grpo"))
-    assert set(ours["metrics"]) == set(theirs["metrics"])
+    assert {*ours["metrics"], "alarm"} == set(theirs["metrics"])
     for when in ("before", "after"):
         assert set(ours["metrics"][when]) == set(theirs["metrics"][when])
     assert ours["metrics"]["before"] == theirs["metrics"]["before"]  # the same tasks and draws
