@@ -65,6 +65,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     from model.engine import SamplingParams
 
     agent, started = cfg.agent, time.perf_counter()
+    planted = warmup.note(cfg)  # now: a long run may outlive the configuration files that it reads
     experts.check_experts(agent, p.policy)
     optimizer = optim.adamw(p.policy, agent)
     reference = Reference(p.policy, lora=cfg.model.lora.rank > 0) if agent.kl_coef else None
@@ -149,7 +150,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
 
     after = measurement.full("after training")
     watch.evaluation(run.step, after["held_out"])
-    note = " ".join(filter(None, [warmup.note(cfg), watch.remark]))
+    note = " ".join(filter(None, [planted, watch.remark]))
     metrics = measurement.metrics(run.notes["before"], after, note=note)
     metrics["alarm"] = run.notes.get("alarm")
     metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits

@@ -17,8 +17,9 @@ from agents.config.common import (
 )
 from agents.config.curation import DecontaminateConfig, FilterConfig, GenerationConfig, JudgeConfig
 from agents.config.distill import DistillAgentConfig, DistillConfig, DistillEvalConfig, TeacherConfig
-from agents.config.grpo import GRPOAgentConfig, GRPOConfig, GRPOEvalConfig
-from agents.config.ppo import PPOAgentConfig, PPOConfig, PPOEvalConfig
+from agents.config.evaluation import RLEvalConfig
+from agents.config.grpo import GRPOAgentConfig, GRPOConfig
+from agents.config.ppo import PPOAgentConfig, PPOConfig
 from agents.config.rejection import GeneralConfig, RejectionConfig
 from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig, SourceConfig
 
@@ -36,7 +37,6 @@ __all__ = [
     "FilterConfig",
     "GRPOAgentConfig",
     "GRPOConfig",
-    "GRPOEvalConfig",
     "GeneralConfig",
     "GenerationConfig",
     "JudgeConfig",
@@ -45,8 +45,8 @@ __all__ = [
     "ModelConfig",
     "PPOAgentConfig",
     "PPOConfig",
-    "PPOEvalConfig",
     "PromptConfig",
+    "RLEvalConfig",
     "RefineConfig",
     "RejectionConfig",
     "RewardConfig",

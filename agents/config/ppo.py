@@ -18,6 +18,7 @@ from agents.config.common import (
     first_of,
     one_of,
 )
+from agents.config.evaluation import RLEvalConfig
 from r1env.errors import ConfigError
 
 
@@ -73,26 +74,6 @@ class PPOAgentConfig:
 
 
 @dataclass
-class PPOEvalConfig:
-    """Held-out evaluation before, during and after training."""
-
-    n: int
-    k: int
-    every: int
-    n_during: int
-    k_during: int
-    max_new_tokens: int | None
-    n_level: int
-    k_level: int
-    extraction: str | None
-
-    def __post_init__(self) -> None:
-        for key in ("n", "k", "n_during", "k_during", "n_level", "k_level", "max_new_tokens"):
-            at_least(f"eval.{key}", getattr(self, key), 1)
-        at_least("eval.every", self.every, 0)
-
-
-@dataclass
 class PPOConfig:
     """`python -m agents.ppo`."""
 
@@ -103,7 +84,7 @@ class PPOConfig:
     engine: EngineConfig
     logger: LoggerConfig
     run: RunConfig
-    eval: PPOEvalConfig
+    eval: RLEvalConfig
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
