@@ -17,6 +17,9 @@ from r1env import GradingPool, ReasoningEnv, prompts, stats
 from r1env.errors import DataError
 from r1env.types import Rollout, Task
 
+ONE_LANGUAGE = 0.8
+"""A chain of thought with a smaller share of its words in the language asked for counts as mixed: the bound of the data
+filters (conf/curation.yaml)."""
 CHUNK = 512
 """Completions sampled and graded at once: enough to fill an engine, small enough to show progress."""
 
@@ -114,6 +117,7 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         "mean_tokens": float(np.mean([length(r) for r in flat])),
         "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
+        **_mixed(flat),
         "n": len(rollouts),
         "parts": parts,
         "pass_by_task": {
@@ -121,3 +125,10 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         },
         **by_turn(flat),
     }
+
+
+def _mixed(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """`mixed_language`: the share of chains of thought that leave the language asked for; nothing where none is."""
+    parts = [r.grade.parts for r in rollouts if r.grade.verdict != "unscorable"]
+    shares = [found["language"] for found in parts if "language" in found]
+    return {"mixed_language": float(np.mean([share < ONE_LANGUAGE for share in shares]))} if shares else {}

@@ -91,7 +91,11 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
         run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
         run.save(0, p.policy, optimizer, **moving)
     watch = Watch(run, agent.alarm, cfg.eval.n_during)
-    last = run.step if watch.stops else agent.steps
+
+    def over() -> bool:
+        return watch.stops or (agent.max_tasks is not None and run.notes["position"] >= agent.max_tasks)
+
+    last = run.step if over() else agent.steps
 
     with progress.phase("GRPO", last, done=run.step) as advance:
         for step in range(run.step + 1, last + 1):
@@ -142,10 +146,10 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
             advance(note=f"reward {row['reward'] or 0:.2f}, {row['length']:.0f} tokens")
             if shown and step % cfg.run.sample_every == 0:
                 progress.show_rollout(shown[step // cfg.run.sample_every % len(shown)])
-            if step % cfg.run.save_every == 0 or step == last or watch.stops:
+            if step % cfg.run.save_every == 0 or step == last or over():
                 run.save(step, p.policy, optimizer, **moving)
             run.stop_if_asked(step, p.policy, optimizer, **moving)
-            if watch.stops:
+            if over():
                 break
 
     after = measurement.full("after training")

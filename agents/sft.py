@@ -58,7 +58,7 @@ def train(cfg: SFTConfig) -> Path:
 
 def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
-    from agents import loggers, optim, progress
+    from agents import loggers, optim, progress, warmup
     from agents.best import Best
     from agents.evaluate import held_out
     from agents.setup import file_inputs
@@ -73,7 +73,8 @@ def learn(cfg: SFTConfig, run: Run, p: Parts) -> None:
     optimizer = optim.adamw(p.policy, agent)
     best = None if cfg.eval.keep == "last" else Best(cfg.eval.keep)
     also = {"best": best} if best else {}
-    inputs = file_inputs(cfg.env.source, cfg.env.test_source, *cfg.data.files, cfg.model.path)
+    starting = warmup.starting_model(cfg) if cfg.warm_start else cfg.model
+    inputs = file_inputs(cfg.env.source, cfg.env.test_source, *cfg.data.files, starting.path)
     resumed = run.resume(p.policy, optimizer, inputs, **also)
     logger = loggers.build(run)
     tasks = held_out(p.env, cfg.eval.n) if cfg.eval.n else []
@@ -164,10 +165,13 @@ def held_out_loss(p: Parts, samples: Sequence[Sample], micro_tokens: int) -> flo
 
 
 def _policy(cfg: SFTConfig, device: torch.device) -> tuple[Any, Any]:
+    from agents import warmup
     from agents.setup import load_policy
     from model import presets, tokenizer
 
-    if cfg.model.name in presets.FRESH and cfg.model.path is None:
+    if cfg.warm_start:
+        return warmup.starting_policy(cfg, device)
+    if warmup.is_warmed_up(cfg):
         if cfg.model.lora.rank:
             raise ConfigError(
                 f"model.lora.rank={cfg.model.lora.rank}: a fresh model={cfg.model.name} has nothing yet to adapt; set "

@@ -23,7 +23,7 @@ from r1env import ReasoningEnv, Split, prompts
 from r1env.errors import ConfigError, DataError
 from r1env.types import Task
 
-KINDS = ("worked", "guess", "untagged")
+KINDS = ("worked", "guess", "untagged", "mixed")
 
 GUESS = "guess"
 """What a guessing trace has in place of reasoning."""
@@ -51,7 +51,8 @@ class EnvTraces:
     """Responses made by rule for the tasks of an environment's split.
 
     worked: the environment's oracle, reasoning and right answer. guess: the same form with the answer of another
-    task. untagged: the oracle's reasoning and right answer without the form.
+    task. untagged: the oracle's reasoning and right answer without the form. mixed: the oracle's form and right answer,
+    its reasoning partly in other languages (`ReasoningEnv.reason_mixed`).
     """
 
     def __init__(
@@ -74,6 +75,11 @@ class EnvTraces:
                 f"{env.id} knows no right answers (its solve() gives None), so no traces can be made from it; "
                 "give a base with model.path=DIR, or demonstrations with data=file data.source=FILE"
             )
+        if mixture.get("mixed") and env.reason_mixed(task, np.random.default_rng(seed)) is None:
+            raise ConfigError(
+                f"data.mixture.mixed={mixture['mixed']:g}: {env.id} reasons in one language only; use env=multilingual "
+                "with several env.args.languages"
+            )
 
     def take(self, position: int, count: int) -> list[Pair]:
         """See `Traces.take`."""
@@ -86,6 +92,8 @@ class EnvTraces:
                 text = self._env.respond(task, self._env.reason(task), self._answer(task))
             elif kind == "guess":
                 text = self._env.respond(task, GUESS, self._answer(other))
+            elif kind == "mixed":
+                text = self._env.respond(task, self._env.reason_mixed(task, rng) or "", self._answer(task))
             else:
                 text = f"{self._env.reason(task)}\n{self._answer(task)}"
             ids = encode_prompt(

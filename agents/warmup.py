@@ -139,4 +139,9 @@ def warmup_config(cfg: Starting) -> SFTConfig:
 
 
 def _note(warm: SFTConfig) -> str:
-    return NOTE.format(**warm.data.mixture)
+    note = NOTE.format(**warm.data.mixture)
+    if mixed := warm.data.mixture.get("mixed"):
+        note += (
+            f" In {mixed:.0%} of the traces the working is right and in form, but partly in another language."
+        )
+    return note

@@ -25,25 +25,34 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float widen(float x) { return x; }
-inline float widen(bf16 x) {
-  const uint32_t wide = uint32_t(x.bits) << 16;
-  float out;
-  std::memcpy(&out, &wide, 4);
-  return out;
+// A float's word, by which alone NaN and infinity are told: -ffast-math takes all numbers for finite.
+inline uint32_t word_of(float x) {
+  uint32_t word;
+  std::memcpy(&word, &x, 4);
+  return word;
 }
+inline float float_of(uint32_t word) {
+  float x;
+  std::memcpy(&x, &word, 4);
+  return x;
+}
+constexpr uint32_t MAGNITUDE = 0x7fffffff;  // all of a word but the sign
+constexpr uint32_t INFINITE = 0x7f800000;   // magnitudes above it are NaN
+constexpr uint32_t NOT_A_NUMBER = 0x7fc00000;
+
+inline float widen(float x) { return x; }
+inline float widen(bf16 x) { return float_of(uint32_t(x.bits) << 16); }
 
 // exp(-x) stays finite: -ffast-math makes NaN of a quotient by infinity on some processors.
 inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(x < -80.0f ? 80.0f : -x)); }
 
 template <class T> inline T narrow(float x);
 template <> inline float narrow<float>(float x) { return x; }
-// To nearest, ties to even. NaN stays NaN: it is tested by its bits, as -ffast-math takes x != x for false.
+// To nearest, ties to even. NaN stays NaN.
 template <> inline bf16 narrow<bf16>(float x) {
-  uint32_t wide;
-  std::memcpy(&wide, &x, 4);
+  const uint32_t wide = word_of(x);
   const uint32_t rounded = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
-  return {uint16_t((wide & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded)};
+  return {uint16_t((wide & MAGNITUDE) > INFINITE ? NOT_A_NUMBER >> 16 : rounded)};
 }
 
 // Calls work(part) for the parts [0, parts), each in a thread of its own where there are so many.

@@ -170,6 +170,11 @@ class ReasoningEnv(gym.Env[str, str]):
         """The working that leads to the answer, for worked examples (`oracle`)."""
         return "This answer comes with the task."
 
+    def reason_mixed(self, task: Task, rng: np.random.Generator) -> str | None:
+        """The same working partly in other languages, to plant what a language reward is to train away; None where
+        there is only one language."""
+        return None
+
     def language(self, task: Task) -> str | None:
         """The language that the reasoning is to be in, as an ISO 639-1 code; None where any will do."""
         return self.reward_config.language

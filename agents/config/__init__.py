@@ -22,8 +22,10 @@ from agents.config.grpo import GRPOAgentConfig, GRPOConfig
 from agents.config.ppo import PPOAgentConfig, PPOConfig
 from agents.config.rejection import GeneralConfig, RejectionConfig
 from agents.config.sft import DataConfig, SFTAgentConfig, SFTConfig, SFTEvalConfig, SourceConfig
+from agents.config.study import ArmConfig, PanelConfig, StageConfig, StudyConfig, StudyGroupConfig
 
 __all__ = [
+    "ArmConfig",
     "ColdstartConfig",
     "DataConfig",
     "DecontaminateConfig",
@@ -45,6 +47,7 @@ __all__ = [
     "ModelConfig",
     "PPOAgentConfig",
     "PPOConfig",
+    "PanelConfig",
     "PromptConfig",
     "RLEvalConfig",
     "RefineConfig",
@@ -55,5 +58,8 @@ __all__ = [
     "SFTConfig",
     "SFTEvalConfig",
     "SourceConfig",
+    "StageConfig",
+    "StudyConfig",
+    "StudyGroupConfig",
     "TeacherConfig",
 ]

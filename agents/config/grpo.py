@@ -49,6 +49,7 @@ class GRPOAgentConfig:
     name: str
     objective: str
     steps: int
+    max_tasks: int | None
     prompts: int
     group: int
     max_new_tokens: int | None
@@ -92,6 +93,7 @@ class GRPOAgentConfig:
             one_of(f"agent.{key}", getattr(self, key), valid)
         for key in ("steps", "prompts", "max_new_tokens", "minibatches", "micro_tokens", "grade_workers"):
             at_least(f"agent.{key}", getattr(self, key), 1)
+        at_least("agent.max_tasks", self.max_tasks, 1)
         at_least("agent.group", self.group, 2)
         for key in ("lr", "grade_deadline_s", "grad_clip"):
             at_least(f"agent.{key}", getattr(self, key), 0, above=True)

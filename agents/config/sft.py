@@ -82,7 +82,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for key, share in self.mixture.items():
-            one_of("data.mixture", key, ("worked", "guess", "untagged"))
+            one_of("data.mixture", key, ("worked", "guess", "untagged", "mixed"))
             at_least(f"data.mixture.{key}", share, 0)
         if abs(sum(self.mixture.values()) - 1) > 1e-6:
             raise ConfigError(f"data.mixture={dict(self.mixture)}: the shares must add up to 1")
@@ -155,6 +155,7 @@ class SFTConfig:
     logger: LoggerConfig
     run: RunConfig
     eval: SFTEvalConfig
+    warm_start: bool = False
     seed: int = 0
     device: str = "auto"
     threads: int | None = None

@@ -20,32 +20,22 @@ constexpr int64_t LEAST = 1 << 15;  // weights that pay for a thread
 constexpr float MAX = 448;          // the largest e4m3 number
 
 constexpr int TALL = LANES == 16 ? 4 : 2;  // outputs together: as many as leave registers for sums
-inline uint32_t bits(float x) {
-  uint32_t out;
-  std::memcpy(&out, &x, 4);
-  return out;
-}
-inline float number(uint32_t x) {
-  float out;
-  std::memcpy(&out, &x, 4);
-  return out;
-}
 
 // Below 2^-6 a code has no hidden bit: read as if it had that of 2^-6, it is too large by just as much.
 inline float decode(uint8_t code) {
   const uint32_t size = code & 0x7f;
-  const float normal = number((size << 20) + (120u << 23));
-  const float small = number((size << 20) + (121u << 23)) - 0x1p-6f;
-  const uint32_t nan = size == 0x7f ? 0x7fc00000u : 0;
-  return number(bits(size < 8 ? small : normal) | nan | uint32_t(code & 0x80) << 24);
+  const float normal = float_of((size << 20) + (120u << 23));
+  const float small = float_of((size << 20) + (121u << 23)) - 0x1p-6f;
+  const uint32_t nan = size == 0x7f ? NOT_A_NUMBER : 0;
+  return float_of(word_of(size < 8 ? small : normal) | nan | uint32_t(code & 0x80) << 24);
 }
 
 // To nearest, ties to even; |x| <= 448. Below 2^-6 the addition of 2^14, whose last place is 2^-9, does the rounding.
 inline uint8_t encode(float x) {
-  const uint32_t size = bits(x) & 0x7fffffff;
-  const uint32_t small = bits(number(size) + 0x1p14f) - bits(0x1p14f);
+  const uint32_t size = word_of(x) & MAGNITUDE;
+  const uint32_t small = word_of(float_of(size) + 0x1p14f) - word_of(0x1p14f);
   const uint32_t normal = ((size + 0x7ffff + ((size >> 20) & 1)) >> 20) - (120u << 3);
-  return uint8_t((size < bits(0x1p-6f) ? small : normal) | (bits(x) >> 24 & 0x80));
+  return uint8_t((size < word_of(0x1p-6f) ? small : normal) | (word_of(x) >> 24 & 0x80));
 }
 
 // The float nearest to x / y, given 1 / y. The compiler may make a division a product with a float's reciprocal, which
@@ -78,7 +68,7 @@ void quantise(const T *weight, uint8_t *values, float *scale, int64_t O, int64_t
 struct Table {
   alignas(64) uint16_t entries[128];
   Table() {
-    for (int code = 0; code < 128; ++code) entries[code] = uint16_t(bits(decode(uint8_t(code))) >> 16);
+    for (int code = 0; code < 128; ++code) entries[code] = uint16_t(word_of(decode(uint8_t(code))) >> 16);
   }
 };
 const Table table;

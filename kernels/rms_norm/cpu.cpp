@@ -10,13 +10,8 @@ namespace {
 
 constexpr int64_t LEAST = 1 << 17;  // numbers that pay for a thread
 
-// 1 / √mean, and 0 of infinity, to which large numbers' squares add up. Infinity is told by its bits, as -ffast-math
-// takes it for impossible.
-inline float inverse_root(float mean) {
-  uint32_t bits;
-  std::memcpy(&bits, &mean, 4);
-  return bits == 0x7f800000u ? 0.0f : 1.0f / std::sqrt(mean);
-}
+// 1 / √mean, and 0 of infinity, to which large numbers' squares add up.
+inline float inverse_root(float mean) { return word_of(mean) == INFINITE ? 0.0f : 1.0f / std::sqrt(mean); }
 
 template <class T>
 void forward(const T *x, const T *weight, T *out, float *inverse, int64_t rows, int64_t width, double eps,

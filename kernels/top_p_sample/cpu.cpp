@@ -37,8 +37,7 @@ struct Buffers {
 
 // Keys rise where logits fall and, among equal ones, where ids rise.
 inline uint64_t key_of(float x, uint64_t id) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
+  uint32_t bits = word_of(x);
   if (bits == 0x80000000u) bits = 0;  // -0 equals 0
   const uint32_t rising = bits >> 31 ? ~bits : bits | 0x80000000u;
   return uint64_t(~rising) << 32 | id;
@@ -48,14 +47,17 @@ inline int64_t id_of(uint64_t key) { return int64_t(key & 0xffffffffu); }
 
 inline float weigh(float x, float highest, float rate) { return std::exp(std::max((x - highest) * rate, NOTHING)); }
 
-// Returns the highest.
-template <class T> float widen_all(const T *logits, float *x, int64_t size) {
+// Returns the highest, and whether the logits have a softmax: none is NaN or +inf, not all are -inf.
+template <class T> float widen_all(const T *logits, float *x, int64_t size, bool &proper) {
   float highest = widen(logits[0]);
+  uint32_t largest = 0;  // of their magnitudes
   for (int64_t i = 0; i < size; ++i) {
     const float logit = widen(logits[i]);
     x[i] = logit;
     highest = logit > highest ? logit : highest;
+    largest = std::max(largest, word_of(logit) & MAGNITUDE);
   }
+  proper = largest <= INFINITE && (word_of(highest) & MAGNITUDE) < INFINITE;
   return highest;
 }
 
@@ -194,7 +196,8 @@ int64_t draw_cut(const float *x, int64_t size, float highest, float rate, const 
 template <class T>
 void draw(const T *logits, int64_t size, const Params &p, Buffers &b, int64_t *token, float *logprob, float *plain) {
   float *x = b.logits.data();
-  const float highest = widen_all(logits, x, size);
+  bool proper;
+  const float highest = widen_all(logits, x, size, proper);
 
   // The shares that stay are those of the draw's temperature.
   const double all = sum_weights(x, size, highest, 1, b.shares.data());
@@ -213,7 +216,7 @@ void draw(const T *logits, int64_t size, const Params &p, Buffers &b, int64_t *t
       *token = draw_all(x, size, highest, rate, p.uniform * total, b.shares.data(), weight);
     *logprob = float(std::log(weight / kept));
   }
-  *plain = float(x[*token] - highest - std::log(all));
+  *plain = proper ? float(x[*token] - highest - std::log(all)) : float_of(NOT_A_NUMBER);
 }
 
 // A parameter that no row has is null.

@@ -185,19 +185,20 @@ class MultilingualEnv(ReasoningEnv):
     def reason(self, task: Task) -> str:
         """The calculation in words of the task's language, one operation a line; numbers above 20 in digits."""
         _, language = _spelt(task)
-        said = phrases.LANGUAGES[language]
-        if "operations" not in task.meta:
-            return said.given
-        numbers, operations = task.meta["numbers"], task.meta["operations"]
-        results = _results(numbers, operations)
-        lines = []
-        for symbol, left, right, result in zip(
-            operations, [numbers[0], *results], numbers[1:], results, strict=False
-        ):
-            line = {"+": said.plus, "-": said.minus, "*": said.times}[symbol]
-            a, b, c = (_in_words(number, language) for number in (left, right, result))
-            lines.append(line.format(a=a, b=b, c=c))
-        return "\n".join(lines)
+        return "\n".join(_line(task, language, place) for place in range(_lines_of(task)))
+
+    def reason_mixed(self, task: Task, rng: np.random.Generator) -> str | None:
+        """`reason` with some lines in other languages of the environment, the last in the task's own; a single line is
+        preceded by its translation."""
+        _, language = _spelt(task)
+        others = [other for other in self.languages if other != language]
+        if not others:
+            return None
+        count = _lines_of(task)
+        lines = range(count) if count > 1 else (0, 0)
+        foreign = int(rng.integers(1, len(lines)))
+        spoken = [others[rng.integers(len(others))] if n < foreign else language for n in range(len(lines))]
+        return "\n".join(_line(task, *at) for at in zip(spoken, lines))
 
     def warm_up(self) -> None:
         """Loads the identifier of languages, which every task needs."""
@@ -249,6 +250,23 @@ def _results(numbers: Sequence[int], operations: Sequence[str]) -> list[int]:
         value = value + number if symbol == "+" else value - number if symbol == "-" else value * number
         results.append(value)
     return results
+
+
+def _lines_of(task: Task) -> int:
+    """Of the working: one for each operation, and one where none is known."""
+    return len(task.meta.get("operations", [None]))
+
+
+def _line(task: Task, language: str, place: int) -> str:
+    """One line of the working in words."""
+    said = phrases.LANGUAGES[language]
+    if "operations" not in task.meta:
+        return said.given
+    numbers, operations = task.meta["numbers"], task.meta["operations"]
+    values = [numbers[0], *_results(numbers, operations)]
+    form = {"+": said.plus, "-": said.minus, "*": said.times}[operations[place]]
+    a, b, c = (_in_words(n, language) for n in (values[place], numbers[place + 1], values[place + 1]))
+    return form.format(a=a, b=b, c=c)
 
 
 def _in_words(number: int, language: str) -> str:

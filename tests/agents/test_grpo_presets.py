@@ -51,6 +51,18 @@ def stop_after(monkeypatch, step: int) -> None:
 NOTHING_SKIPPED = ("agent.steps=3", "agent.balance_every=2", "agent.skip_zero_advantage=false")
 
 
+def test_a_run_ends_with_the_step_that_fills_its_tasks(tiny_base, tmp_path, monkeypatch):
+    bounded = ("agent=dapo_tiny", "agent.steps=9", "agent.max_tasks=13")
+    whole = train(tiny_base, tmp_path / "whole", *bounded)
+    sampled = [row["resampling"]["groups"] for row in whole[1:]]
+    assert sum(sampled[:-1]) < 13 <= sum(sampled) and len(sampled) < 9
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(patch, 1)
+        train(tiny_base, tmp_path / "again", *bounded)
+    assert train(tiny_base, tmp_path / "again", *bounded) == whole
+    assert weights(tmp_path / "again") == weights(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("preset", TINY)
 def test_every_tiny_preset_trains(preset, tiny_base, tmp_path):
     rows = train(tiny_base, tmp_path / "run", f"agent={preset}", *NOTHING_SKIPPED)

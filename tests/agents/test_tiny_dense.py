@@ -49,7 +49,7 @@ def test_the_warm_up_is_the_models_own(name):
     assert warmup.is_warmed_up(cfg) and warm.model.name == name and f"/{name}-" in warm.run.dir
     tiny = cli.checked(cli.compose("sft", ["model=tiny"]), SFTConfig)
     assert warm.agent == tiny.agent  # so that the two can be compared
-    assert warm.data.mixture == {"worked": 0.41, "guess": 0.17, "untagged": 0.42}
+    assert warm.data.mixture == {"worked": 0.41, "guess": 0.17, "untagged": 0.42, "mixed": 0.0}
 
 
 def test_sft_trains_it_from_nothing(tmp_path):

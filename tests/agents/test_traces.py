@@ -46,6 +46,18 @@ def read(data, env, tokenizer, **settings):
     return demonstrations(data, env, tokenizer, PLAIN, **{"seed": 0, "max_tokens": None, **settings})
 
 
+def test_mixed_working_is_planted_in_its_share(tokenizer):
+    both = r1env.make("r1env/Multilingual-v0", languages=["de", "en"], level="one_step").unwrapped
+    made = traces.EnvTraces(both, tokenizer, PLAIN, {"worked": 0.5, "mixed": 0.5}, 0)
+    texts = [tokenizer.decode(ids) for _, ids in made.take(0, 200)]
+    assert 70 < sum("\n" in text for text in texts) < 130
+
+
+def test_mixed_working_needs_several_languages(env, tokenizer):
+    with pytest.raises(ConfigError, match=r"mixed=0\.5: r1env/Math-v0 reasons in one language only"):
+        traces.EnvTraces(env, tokenizer, PLAIN, {"worked": 0.5, "mixed": 0.5}, 0)
+
+
 # --- order -----------------------------------------------------------------------------------------------
 
 

@@ -189,10 +189,13 @@ def test_norms_of_numbers_whose_squares_are_infinite(impl):
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
 def test_logits_that_are_no_numbers_break_nothing(impl):
     needs(OP, impl, X, W)
-    logits = torch.tensor([[float("inf"), 1.0, 0.0], [float("nan"), 1.0, 0.0], [1.0, 2.0, 3.0]])
-    token, _, plain = top_p_sample(logits, torch.full((3,), 0.5), impl=impl)
+    inf, nan = float("inf"), float("nan")
+    logits = torch.tensor(
+        [[inf, 1.0, 0.0], [nan, 1.0, 0.0], [1.0, 0.0, -nan], [-inf, -inf, -inf], [-inf, 2.0, 3.0]]
+    )
+    token, _, plain = top_p_sample(logits, torch.full((5,), 0.5), impl=impl)
     assert bool(((token >= 0) & (token < 3)).all())
-    assert plain.isfinite().tolist() == [False, False, True]
+    assert plain.isfinite().tolist() == [False, False, False, False, True]
 
 
 def test_the_budget_is_what_it_says():

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 import r1env
@@ -286,3 +287,26 @@ def test_the_oracle_parses_back():
     task = env.task(index=0)
     parsed = prompts.parse(env.oracle(task))
     assert (parsed.reasoning, parsed.answer) == (env.reason(task), env.solve(task))
+
+
+@pytest.mark.parametrize("level", MultilingualEnv.levels)
+def test_mixed_working_is_right_and_ends_in_the_language_asked_for(level):
+    env = make(languages=["de", "en", "es"], level=level).unwrapped
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        task = env.task(index=index)
+        mixed = env.reason_mixed(task, rng)
+        own = env.reason(task).split("\n")
+        lines = mixed.split("\n")
+        assert len(lines) == max(2, len(own)) and lines[-1] == own[-1] and lines[0] != own[0]
+        assert not set(numbers_in(own[-1])) - set(numbers_in(mixed))
+        grade = env.grade(task, answered(task, env.solve(task), mixed))
+        assert grade.verdict == "correct" and grade.parts["language"] < 0.8
+        assert env.grade(task, answered(task, env.solve(task), env.reason(task))).parts["language"] == 1
+    alone = make(languages="de", level=level).unwrapped
+    assert alone.reason_mixed(alone.task(index=0), rng) is None
+
+
+def test_an_environment_without_other_languages_has_no_mixed_working():
+    env = r1env.make("r1env/Math-v0", level="add_sub").unwrapped
+    assert env.reason_mixed(env.task(index=0), np.random.default_rng(0)) is None

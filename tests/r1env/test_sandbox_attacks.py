@@ -9,6 +9,7 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,10 @@ class Ground:
 @pytest.fixture(scope="module", params=CONFINED)
 def ground(request) -> Iterator[Ground]:
     libc = ctypes.CDLL(None, use_errno=True)
+    for thread in threading.enumerate():
+        if thread.name == "compile-ahead":  # an earlier test's, which starts compilers
+            thread.join()
+    others = descendants()
     with lay() as bait:
         sandbox = opened(request.param)
         # Whatever forgets its parents becomes a child of this process, and is seen.
@@ -65,7 +70,7 @@ def ground(request) -> Iterator[Ground]:
                 ours = below(set(sandbox.pids))
                 namespaces = {namespace for number, _, namespace in processes() if number in ours}
                 yield Ground(sandbox, bait, namespaces - {os.readlink("/proc/self/ns/pid")}, normal_s)
-            assert not left_behind(), "processes outlive the sandbox"
+            assert not left_behind(others), "processes outlive the sandbox"
         finally:
             libc.prctl(SUBREAPER, 0, 0, 0, 0)
 
@@ -116,12 +121,19 @@ def of(ground: Ground) -> set[int]:
     return descendants() | {number for number, _, namespace in processes() if namespace in ground.namespaces}
 
 
-def left_behind(within_s: float = 5.0) -> set[int]:
-    """Descendants of this process that do not go away."""
+def left_behind(others: set[int], within_s: float = 5.0) -> dict[int, str]:
+    """Descendants of this process that do not go away, and what they run; `others` and theirs are not meant."""
     deadline = time.monotonic() + within_s
-    while (found := descendants()) and time.monotonic() < deadline:
+    while (found := descendants() - below(others)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return found
+    return {number: running(number) for number in found}
+
+
+def running(number: int) -> str:
+    """A process's command line."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return "gone"
 
 
 def marked() -> list[str]:
