@@ -305,8 +305,8 @@ def _lines(plans: Sequence[Plan]) -> list[dict[str, Any]]:
             "benchmark": plan.benchmark.name,
             "problem": problem.task.id,
             "name": problem.name,
-            "messages": records.plain(problem.messages),
-            "meta": records.plain(problem.task.meta),
+            "messages": problem.messages,
+            "meta": problem.task.meta,
         }
         for plan in plans
         for problem in plan.problems

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import consensus, report, summary
+from benchmarks import consensus, index, report, summary
 from benchmarks.plan import Plan
 from benchmarks.store import GRADES, PROBLEMS, RUN, SAMPLES, SUMMARY, read_run
 from r1env import records
@@ -49,8 +49,9 @@ def conclude(
     """
     run = read_run(directory)
     notes = run.pop("notes")
+    drawn = index.read(directory)
     with contextlib.ExitStack() as stack:
-        tasks = summary.summarise(plans, directory, run["benchmarks"], _Equality(stack, workers))
+        tasks = summary.summarise(plans, drawn, run["benchmarks"], _Equality(stack, workers))
     for plan in plans:
         if plan.benchmark.kind == "judged":
             tasks[plan.benchmark.name]["judge"] = notes["judge"].get("model") or notes["judge"]["name"]
@@ -73,7 +74,7 @@ def conclude(
         engine=engine,
         evaluation={**run, "notes": notes},
     )
-    report.write(directory, document, manifest)
+    report.write(directory, document, manifest, drawn)
     manifest.write(directory)
     return document
 

@@ -72,7 +72,7 @@ class Store:
             """run.json as it is, or will be once something is written."""
             self._samples = self._open.enter_context(records.Jsonl(directory / SAMPLES))
             self._grades = self._open.enter_context(records.Jsonl(directory / GRADES))
-            self.drawn = {key_of(sample) for sample in _lines(directory / SAMPLES)}
+            self.drawn = {key_of(sample) for _, _, sample in lines(directory / SAMPLES)}
             """Samples that there are."""
         except BaseException:
             self.close()
@@ -114,8 +114,8 @@ class Store:
             path = self.directory / PROBLEMS
             asked = _ids(self._problems)
             others = [line for line in _lines_if_whole(path) if line["benchmark"] not in asked]
-            lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in (*self._problems, *others))
-            records.write_atomic(path, "".join(lines))
+            written = (records.json_line(line) + "\n" for line in (*self._problems, *others))
+            records.write_atomic(path, "".join(written))
             self._begun = True
 
     def note(self, **facts: Any) -> None:
@@ -224,7 +224,7 @@ def read_samples(directory: Path) -> Iterator[dict[str, Any]]:
         RunError: a damaged line; names it.
     """
     seen = set()
-    for sample in _lines(directory / SAMPLES):
+    for _, _, sample in lines(directory / SAMPLES):
         key = key_of(sample)
         if key not in seen:
             seen.add(key)
@@ -237,7 +237,7 @@ def read_grades(directory: Path) -> dict[Key, dict[str, Any]]:
     Raises:
         RunError: a damaged line; names it.
     """
-    return {key_of(grade): grade for grade in _lines(directory / GRADES)}
+    return {key_of(grade): grade for _, _, grade in lines(directory / GRADES)}
 
 
 def _ids(problems: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
@@ -256,14 +256,20 @@ def _lines_if_whole(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file, one at a time: a long evaluation's samples do not fit into memory."""
+def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset and size in bytes, and content, of each line of samples or grades, one at a time: a long evaluation's
+    samples do not fit into memory.
+
+    Raises:
+        RunError: a damaged line, but for a torn last one, as a crash leaves it; names it.
+    """
     try:
         file = open(path, "rb")  # noqa: SIM115 (closed below)
     except FileNotFoundError:
         return
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
+    offset = 0
     with file:
         for number, line in enumerate(file, start=1):
             try:
@@ -276,7 +282,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path} line {number} is damaged: {line[:60]!r}; remove the line, and the same command does "
                     "again what is lost"
                 ) from error
-            yield found
+            yield offset, len(line), found
+            offset += len(line)
 
 
 def _same(directory: Path, name: str, before: Any, now: Any) -> None:

@@ -11,15 +11,13 @@ import collections
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import rating, standings
 from benchmarks.consensus import Same, vote
+from benchmarks.index import Index
 from benchmarks.plan import Plan, by_name
-from benchmarks.store import Key, key_of, read_grades, read_samples
 from r1env import stats
-from r1env.prompts import THINK_CLOSE, THINK_OPEN
 from r1env.types import Task, Verdict
 
 Equality = Callable[[Plan, Task], "Same | None"]
@@ -45,37 +43,35 @@ class Graded:
 
 
 def summarise(
-    plans: Sequence[Plan], directory: Path, asked: Mapping[str, Mapping[str, Any]], equality: Equality
+    plans: Sequence[Plan], index: Index, asked: Mapping[str, Mapping[str, Any]], equality: Equality
 ) -> dict[str, dict[str, Any]]:
     """The entry of every benchmark, by its name.
 
     Args:
         plans: What was asked; every sample of it must be drawn and graded.
-        directory: Where samples and grades are.
+        index: The samples and grades.
         asked: How each benchmark's samples were drawn (`Plan.asked`, when they were).
         equality: See there.
     """
-    samples = _read(plans, directory)
+    samples = _read(plans, index)
     return {name: _entry(plan, samples[name], asked[name], equality) for name, plan in by_name(plans).items()}
 
 
-def _read(plans: Sequence[Plan], directory: Path) -> dict[str, dict[str, dict[int, Graded]]]:
+def _read(plans: Sequence[Plan], index: Index) -> dict[str, dict[str, dict[int, Graded]]]:
     """Benchmark → problem → sample index → what was made of it."""
-    grades = read_grades(directory)
     wanted = {plan.benchmark.name: plan.k for plan in plans}
     found: dict[str, dict[str, dict[int, Graded]]] = {name: collections.defaultdict(dict) for name in wanted}
-    for sample in read_samples(directory):
-        key: Key = key_of(sample)
-        if key.sample >= wanted.get(key.benchmark, 0) or key not in grades:
+    for key, sample in index.samples.items():
+        grade = index.grades.get(key)
+        if grade is None or key.sample >= wanted.get(key.benchmark, 0):
             continue
-        grade, text = grades[key], sample["text"]
         found[key.benchmark][key.problem][key.sample] = Graded(
-            verdict=grade["verdict"],
-            extracted=grade["extracted"],
-            parts=grade["parts"],
-            tokens=sample["tokens"],
-            cut=sample["finish_reason"] == "length",
-            reasons=THINK_OPEN in text or THINK_CLOSE in text,
+            verdict=grade.verdict,
+            extracted=grade.extracted,
+            parts=grade.parts,
+            tokens=sample.tokens,
+            cut=sample.finish_reason == "length",
+            reasons=sample.reasons,
         )
     return found
 

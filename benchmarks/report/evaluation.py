@@ -15,13 +15,13 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
+from benchmarks.index import Graded, Index, Sampled
+from benchmarks.index import read as read_index
+from benchmarks.store import PROBLEMS, Key
 from r1env import records
 from r1env.errors import RunError
-
-Key: TypeAlias = tuple[str, str, int]
-"""Benchmark, problem and sample index: what a sample and its grade are found by."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,7 @@ def read(
     directory: str | Path,
     summary: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | records.Manifest | None = None,
+    index: Index | None = None,
 ) -> Evaluation:
     """Reads an evaluation.
 
@@ -94,6 +95,7 @@ def read(
         directory: What `r1-bench eval --out` names.
         summary: The figures, where `summary.json` is not there yet.
         manifest: The manifest that is about to finish the evaluation; by default the one in the directory, if any.
+        index: Its samples and grades, where they are read already.
 
     Raises:
         RunError: no such directory, no figures in it, or a damaged file.
@@ -109,19 +111,10 @@ def read(
         )
     if not isinstance(figures.get("tasks"), Mapping):
         raise RunError(f"{directory / 'summary.json'} holds no tasks; run r1-bench regrade {directory}")
-    verdicts: dict[Key, str] = {}
-    places: dict[Key, tuple[int, int]] = {}
-    for offset, size, row in _rows(directory / "grades.jsonl"):
-        key = _key(row)
-        places[key] = offset, size  # a later grade of the same sample replaces an earlier one
-        verdicts[key] = str(row.get("verdict"))
-    samples: dict[Key, Sample] = {}
-    for offset, size, row in _rows(directory / "samples.jsonl"):
-        key = _key(row)
-        if key not in samples:
-            samples[key] = _sample(key, offset, size, row, verdicts.get(key))
+    index = index or read_index(directory)
+    samples = (_sample(sample, index.grades.get(key)) for key, sample in index.samples.items())
     problems: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for _, _, row in _rows(directory / "problems.jsonl"):
+    for row in records.read_jsonl(directory / PROBLEMS) if (directory / PROBLEMS).exists() else ():
         problems.setdefault(str(row.get("benchmark")), {})[str(row.get("problem"))] = row
     made = manifest if manifest is not None else _document(directory / records.MANIFEST)
     return Evaluation(
@@ -130,8 +123,8 @@ def read(
         manifest=records.plain(made or {}),
         run=_document(directory / "run.json") or {},
         problems=problems,
-        samples=tuple(_counted(samples.values(), figures["tasks"], problems)),
-        grades=places,
+        samples=tuple(_counted(samples, figures["tasks"], problems)),
+        grades={key: (grade.offset, grade.size) for key, grade in index.grades.items()},
     )
 
 
@@ -146,22 +139,16 @@ def _counted(
             yield sample
 
 
-def _sample(key: Key, offset: int, size: int, row: Mapping[str, Any], verdict: str | None) -> Sample:
-    tokens = row.get("tokens")
-    counted = isinstance(tokens, int)
+def _sample(sample: Sampled, grade: Graded | None) -> Sample:
     return Sample(
-        key=key,
-        offset=offset,
-        size=size,
-        length=int(tokens or 0) if counted else len(str(row.get("text") or "")),
-        counted=counted,
-        finish_reason=str(row.get("finish_reason")),
-        verdict=verdict,
+        key=sample.key,
+        offset=sample.offset,
+        size=sample.size,
+        length=sample.characters if sample.tokens is None else sample.tokens,
+        counted=sample.tokens is not None,
+        finish_reason=sample.finish_reason,
+        verdict=None if grade is None else grade.verdict,
     )
-
-
-def _key(row: Mapping[str, Any]) -> Key:
-    return str(row.get("benchmark")), str(row.get("problem")), int(row.get("sample") or 0)
 
 
 def _document(path: Path) -> dict[str, Any] | None:
@@ -181,26 +168,6 @@ def _opened(path: Path) -> BinaryIO:
         return open(path, "rb")
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
-
-
-def _rows(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Offset, size and content of each line; a torn last line is left out, as a crash may leave one."""
-    if not path.exists():
-        return
-    offset = 0
-    with _opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line.decode()) if line.strip() else None
-            except ValueError as error:
-                if line.endswith(b"\n"):
-                    raise RunError(
-                        f"{path} line {number} is not JSON: {line[:60]!r}; the file is damaged"
-                    ) from error
-                row = None
-            if isinstance(row, dict):
-                yield offset, len(line), row
-            offset += len(line)
 
 
 def _line_at(file: BinaryIO, offset: int, size: int) -> dict[str, Any]:

@@ -47,8 +47,15 @@ def render(title: str, data: Mapping[str, Any], *, style: Path, scripts: Sequenc
         script=script,
         script_hash=_source_hash(script),
         # JSON escapes keep lone surrogates too, which a damaged completion may hold and UTF-8 cannot.
-        data=json.dumps(records.plain(data), separators=(",", ":")).replace("<", "\\u003c"),
+        data=_json(data).replace("<", "\\u003c"),
     )
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(data, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):  # something that is not plain yet, or no number
+        return json.dumps(records.plain(data), separators=(",", ":"))
 
 
 def _joined(files: Sequence[Path]) -> str:

@@ -57,7 +57,7 @@ def test_what_cannot_be_reported_is_one_clear_error(tmp_path: Path, directory: P
     with pytest.raises(RunError, match=r"holds no summary\.json.*--out"):
         report.write(tmp_path)
     (directory / "grades.jsonl").write_text('{"benchmark"\n{"benchmark": "x"}\n')
-    with pytest.raises(RunError, match=r"grades\.jsonl line 1 is not JSON"):
+    with pytest.raises(RunError, match=r"grades\.jsonl line 1 is damaged"):
         report.write(directory)
     (directory / "summary.json").write_text("[1]")
     with pytest.raises(RunError, match=r"summary\.json holds a list"):
