@@ -23,6 +23,8 @@ from r1env.errors import ConfigError, R1Error, RunError, nearest
 
 CONFIG_PATH = "pkg://conf"
 INTERRUPTED = 130
+NOT_COMPOSED_FIRST = {"--help", "-h", "--info", "-i", "-m", "--multirun", "--config-dir", "-cd"}
+"""Hydra's flags with which a configuration is not what `compose` makes of the overrides alone."""
 
 C = TypeVar("C")
 
@@ -53,7 +55,7 @@ def main(command: str, schema: type[C], run: Callable[[C], Any]) -> None:
     guarded(_check_directory)
     if not flags:  # Hydra reports composition errors over many lines: find them first, say them in one
         guarded(lambda: checked(compose(command, overrides), schema))
-    elif not {"--help", "-h", "--info", "-i", "-m", "--multirun"} & set(flags):
+    elif not NOT_COMPOSED_FIRST & {flag.partition("=")[0] for flag in flags}:
         settings = [o for o in overrides if "=" in o or o.startswith("~")]
         guarded(lambda: checked(compose(command, settings), schema, complete=False))
     task()

@@ -23,7 +23,7 @@ from agents.run import Busy, Interrupted, cache_dir
 from agents.setup import file_inputs, load_policy
 from model import presets
 from r1env import records
-from r1env.errors import RunError
+from r1env.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ def _make(warm: SFTConfig) -> None:
     """Runs the warm-up, or waits for a process that is already at it."""
     from agents import sft
 
-    waiting = False
+    waiting = redone = False
     while True:
         try:
             sft.train(warm)
@@ -101,6 +101,14 @@ def _make(warm: SFTConfig) -> None:
                 progress.say("another process is making this base; waiting for it")
             waiting = True
             time.sleep(1)
+        except ConfigError:
+            # Its name says that it is the same base: one that was begun with other threads, say, is not gone on with.
+            begun = Path(warm.run.dir or "")
+            if redone or not (begun / "config.yaml").exists():
+                raise
+            redone = True
+            progress.say(f"the warm-up that was begun in {begun} had other settings, so it begins again")
+            shutil.rmtree(begun)
         except Interrupted as error:
             raise Interrupted("interrupted in the warm-up, saved; the same command goes on with it") from error
 

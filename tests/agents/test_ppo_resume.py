@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
+import random
 from pathlib import Path
 
 import pytest
@@ -16,8 +12,8 @@ from agents import cli, ppo, rollout
 from agents.config import PPOConfig
 from r1env.errors import RunError
 from r1env.records import sha256_file
+from tests.agents.test_resume import finish, kill_at, rows, start
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
     "agent.steps=7", "agent.prompts=4", "agent.group=3", "agent.max_new_tokens=12", "agent.lr=1e-3", "eval.n=4",
     "eval.k=2", "eval.every=4", "eval.n_during=2", "eval.k_during=2", "run.save_every=3", "run.sample_every=4",
@@ -31,16 +27,6 @@ KINDS = {"head": ("agent.critic=head", "agent.kl_coef=0.05"), "separate": ("agen
 
 def train(*overrides: str) -> Path:
     return ppo.train(cli.checked(cli.compose("ppo", [*SMALL, *overrides]), PPOConfig))
-
-
-def rows(run: Path) -> list[dict]:
-    """metrics.jsonl without the clock."""
-    if not (run / "metrics.jsonl").exists():
-        return []
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [
-        {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines if line.endswith("}")
-    ]
 
 
 def weights(run: Path) -> str:
@@ -101,28 +87,14 @@ def test_a_save_without_its_critic_is_refused(monkeypatch, tmp_path, tiny_base):
         train(*common)
 
 
-def test_kill_9(tmp_path, tiny_base):
-    def start(name: str) -> subprocess.Popen[str]:
-        arguments = ("agents.ppo", f"model.path={tiny_base}", *SMALL, f"run.dir={tmp_path / name}")
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "R1_CACHE": str(tmp_path / "cache")},
-        )  # fmt: skip
-
-    def finish(process: subprocess.Popen[str]) -> None:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-
-    undisturbed, process = start("whole"), start("broken")
-    deadline = time.monotonic() + 120
-    while not any(row["step"] >= 4 for row in rows(tmp_path / "broken")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def test_kill_9_at_a_random_step(tmp_path, tiny_base):
+    common = (tmp_path / "cache", "agents.ppo", f"model.path={tiny_base}", *SMALL)
+    undisturbed = start(*common, f"run.dir={tmp_path / 'whole'}")
+    step = random.Random(os.getpid()).randrange(1, 5)
+    print("killed at step", step)
+    kill_at(start(*common, f"run.dir={tmp_path / 'broken'}"), tmp_path / "broken", step)
     assert not (tmp_path / "broken/manifest.json").exists()
-    finish(start("broken"))
+    finish(start(*common, f"run.dir={tmp_path / 'broken'}"))
     finish(undisturbed)
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
     assert rows(tmp_path / "broken") == rows(tmp_path / "whole")

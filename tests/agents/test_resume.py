@@ -61,11 +61,12 @@ def kill_at(process: subprocess.Popen[str], run: Path, step: int) -> None:
     process.wait()
 
 
-def test_kill_9_at_five_random_steps(tmp_path, tiny_base):
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_kill_9_at_random_steps(tmp_path, tiny_base, kills):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     common = ("agents.grpo", f"model.path={tiny_base}", *SMALL)
     undisturbed = start(tmp_path / "cache", *common, f"run.dir={whole}")
-    steps = sorted(random.Random(os.getpid()).sample(range(0, 13), 5))
+    steps = sorted(random.Random(os.getpid()).sample(range(0, 13), kills))
     print("killed at steps", steps)
     for step in steps:
         kill_at(start(tmp_path / "cache", *common, f"run.dir={broken}"), broken, step)
@@ -108,6 +109,27 @@ def test_kill_9_in_the_warm_up(tmp_path):
     finish(undisturbed)
     ends = [sha256_file(tmp_path / name / "checkpoint/model.safetensors") for name in ("whole", "broken")]
     assert ends[0] == ends[1]
+
+
+def test_a_warm_up_that_was_begun_with_other_threads_begins_again(tmp_path):
+    common = (
+        "agents.grpo",
+        "model.warmup=['agent.steps=12','agent.batch=8','run.save_every=4']",
+        *(*SMALL, "agent.steps=1", "env.eval_levels=[]"),
+        f"run.dir={tmp_path / 'run'}",
+    )
+    process = start(tmp_path / "cache", *common, "threads=1")
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cache").glob("warmup/*/state/step-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    (tmp_path / "run/config.yaml").unlink()
+    process = start(tmp_path / "cache", *common, "threads=2")
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert said.count("had other settings, so it begins again") == 1
 
 
 @pytest.fixture(scope="module")

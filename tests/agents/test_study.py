@@ -146,3 +146,17 @@ def test_a_study_runs_goes_on_and_draws(tmp_path, command):
     assert done.returncode == 0 and "nothing to do" in (tmp_path / "study/grpo_r1/seed-0/grpo.log").read_text()
     assert (tmp_path / "study/report.md").read_text() == first
     assert (tmp_path / "study/curves.svg").read_bytes() == drawn
+
+
+def test_a_study_of_ones_own(tmp_path, command):
+    """The page's example, cut short."""
+    page = (CONF.parent / "docs/studies.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "mine/study").mkdir(parents=True)
+    (tmp_path / "mine/study/lr.yaml").write_text(text)
+    done = command(
+        "agents.study", "--config-dir", "mine", "study=lr", "seeds=[0]", f"overrides=[{','.join(SHORT)}]",
+        f"run.dir={tmp_path / 'lr'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Beside small" in (tmp_path / "lr/report.md").read_text()
