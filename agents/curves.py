@@ -29,15 +29,18 @@ def draw(arms: Mapping[str, Sequence[Outcome]], panels: Sequence[PanelConfig], p
     except ImportError:
         progress.say("curves.svg is not drawn: that takes matplotlib; pip install 'r1-gym[plots]'")
         return False
+    # What is learnt from data that are there at once has sampled all its tokens before its first step.
+    by_tokens = all(outcome.last.reinforces for outcomes in arms.values() for outcome in outcomes)
+    place = "thousands of tokens sampled" if by_tokens else "share of the steps"
     rows = math.ceil(len(panels) / COLUMNS)
     columns = min(COLUMNS, len(panels))
     # Text stays text, and the same numbers give the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "r1", "font.size": 9}):
         figure = Figure(figsize=(SIZE[0] * columns, SIZE[1] * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).flat
-        for axis, panel in zip(axes, panels):
+        for panel, axis in zip(panels, axes):
             for number, (arm, outcomes) in enumerate(arms.items()):
-                points = curve(outcomes, panel.metric)
+                points = curve(outcomes, panel.metric, by_tokens=by_tokens)
                 if not points:
                     continue
                 xs, means, lows, highs = zip(*points)
@@ -46,13 +49,13 @@ def draw(arms: Mapping[str, Sequence[Outcome]], panels: Sequence[PanelConfig], p
                 if not math.isnan(lows[0]):
                     axis.fill_between(xs, lows, highs, color=colour, alpha=0.12, linewidth=0)
             axis.set_title(panel.title)
-            axis.set_xlabel("thousands of tokens sampled")
+            axis.set_xlabel(place)
             axis.grid(alpha=0.3)
             if panel.log:
                 axis.set_yscale("log")
             if axis.get_legend_handles_labels()[0]:
                 axis.legend(fontsize=7)
-        for axis in list(axes):
+        for axis in axes:  # those that no panel is left for
             axis.set_axis_off()
         page = io.BytesIO()
         figure.savefig(page, format="svg", metadata={"Date": None})

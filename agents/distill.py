@@ -88,7 +88,7 @@ def learn(cfg: DistillConfig, run: Run, p: Parts) -> None:
     if not resumed:
         run.notes["sampled_tokens"] = teacher.counts(run).get("tokens", 0)
         run.notes["before"] = measurement.full("before training")
-        run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
+        run.log({"step": 0, "eval": measurement.start(run.notes["before"])}, [])
         run.save(0, p.policy, optimizer)
 
     with progress.phase("distillation", steps, done=run.step) as advance:
@@ -117,7 +117,7 @@ def learn(cfg: DistillConfig, run: Run, p: Parts) -> None:
 
             now = time.perf_counter()
             row["seconds"] = {**seconds, "train": now - update_start, "total": now - start}
-            if cfg.eval.every and step % cfg.eval.every == 0 and step < steps:
+            if cfg.eval.every and step % cfg.eval.every == 0:
                 row["eval"] = measurement.during()
             run.log(row, shown)
             logger.log(row)

@@ -54,6 +54,8 @@ class Evaluator:
     """Of a completion."""
     seed: int
     """The same before and after, so that a difference is the policy's."""
+    language: Callable[[Task], str | None] = lambda task: None
+    """Which one a task is to be reasoned about in; None for any."""
 
     def run(
         self, tasks: Sequence[Task], k: int, advance: Callable[[int], None] = lambda n: None
@@ -66,7 +68,7 @@ class Evaluator:
             chunk = tasks[start : start + per_chunk]
             rollouts += play(chunk, self, params, seed=self.seed + start)[0]
             advance(len(chunk))
-        return summarise(rollouts, k)
+        return {**summarise(rollouts, k), **mixed([r for group in rollouts for r in group], self.language)}
 
     def greedy(self, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Each task's most likely answer, with its verdict."""
@@ -117,7 +119,6 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
         "mean_tokens": float(np.mean([length(r) for r in flat])),
         "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - sum(map(len, scored)),
-        **_mixed(flat),
         "n": len(rollouts),
         "parts": parts,
         "pass_by_task": {
@@ -127,8 +128,20 @@ def summarise(rollouts: Sequence[Sequence[Rollout]], k: int) -> dict[str, Any]:
     }
 
 
-def _mixed(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """`mixed_language`: the share of chains of thought that leave the language asked for; nothing where none is."""
-    parts = [r.grade.parts for r in rollouts if r.grade.verdict != "unscorable"]
-    shares = [found["language"] for found in parts if "language" in found]
-    return {"mixed_language": float(np.mean([share < ONE_LANGUAGE for share in shares]))} if shares else {}
+def mixed(rollouts: Sequence[Rollout], language: Callable[[Task], str | None]) -> dict[str, Any]:
+    """How many chains of thought leave the language that their task names, for tasks that name one.
+
+    Returns:
+        `mixed_language`, the share of chains with fewer than `ONE_LANGUAGE` of their words in it, and `wordless`, the
+        share of responses that have no chain, or one without a word, and are left out of the other; nothing where no
+        task names a language.
+    """
+    asked = [r for r in rollouts if language(r.task) is not None and "language" in r.grade.parts]
+    if not asked:
+        return {}
+    said = [prompts.parse(r.completion.text).reasoning or "" for r in asked]
+    shares = [r.grade.parts["language"] for r, text in zip(asked, said) if any(map(str.isalpha, text))]
+    return {
+        "mixed_language": float(np.mean([s < ONE_LANGUAGE for s in shares])) if shares else None,
+        "wordless": 1 - len(shares) / len(asked),
+    }

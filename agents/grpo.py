@@ -88,7 +88,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
     )
     if not resumed:
         run.notes |= {"before": measurement.full("before training"), "position": 0}
-        run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
+        run.log({"step": 0, "eval": measurement.start(run.notes["before"])}, [])
         run.save(0, p.policy, optimizer, **moving)
     watch = Watch(run, agent.alarm, cfg.eval.n_during)
 
@@ -135,7 +135,7 @@ def learn(cfg: GRPOConfig, run: Run, p: Parts) -> None:
                 row["resampling"] = played.resampling()
             row["seconds"] = {**played.seconds, "train": now - update_start, "total": now - start}
             watch.reward(step, row["reward"])
-            if cfg.eval.every and step % cfg.eval.every == 0 and step < agent.steps:
+            if cfg.eval.every and step % cfg.eval.every == 0:
                 found = measurement.small()
                 row["eval"] = measurement.brief(found)
                 if warning := watch.evaluation(step, found):

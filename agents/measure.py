@@ -45,6 +45,10 @@ class Measurement:
         """One on the first of the held-out tasks."""
         return self._evaluator.run(self._tasks[: self._cfg.n_during], self._cfg.k_during)
 
+    def start(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Where a curve of evaluations begins: one like those that follow, or of `full` where none do."""
+        return self.during() if self._cfg.every else self.brief(before["held_out"])
+
     @staticmethod
     def brief(metrics: dict[str, Any]) -> dict[str, Any]:
         """Without the counts by task."""

@@ -12,43 +12,61 @@ from r1env import records, stats
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One finished command of an arm."""
+
+    name: str
+    """`grpo`, `sft`, …"""
+    metrics: Mapping[str, Any]
+    """Of its manifest."""
+    rows: Sequence[Mapping[str, Any]]
+    """Its metrics.jsonl."""
+
+    @property
+    def reinforces(self) -> bool:
+        """Whether it samples as it goes on, so that a row's `tokens` are what was sampled in that step."""
+        return self.name in ("grpo", "ppo")
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Sampled to be learnt from; 0 for what samples nothing."""
+        if self.reinforces:
+            return sum(int(row.get("tokens") or 0) for row in self.rows)
+        return int(self.metrics.get("sampled_tokens") or 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One arm with one seed."""
 
     arm: str
     seed: int
     """Which."""
-    metrics: Mapping[str, Mapping[str, Any]]
-    """Of each command's manifest, by its directory; the last is what the arm came to."""
-    rows: Sequence[Mapping[str, Any]]
-    """metrics.jsonl of the last command."""
+    commands: Mapping[str, Command]
+    """By the name of their directory, in order; the last is what the arm came to."""
 
     @property
-    def last(self) -> Mapping[str, Any]:
-        """Metrics of the last command."""
-        return list(self.metrics.values())[-1]
+    def last(self) -> Command:
+        """What the arm came to."""
+        return list(self.commands.values())[-1]
 
     @property
-    def sampled_tokens(self) -> int | None:
-        """Tokens that were sampled to train on, in all commands of the arm; None where none says."""
-        told = [m["sampled_tokens"] for m in self.metrics.values() if "sampled_tokens" in m]
-        if "sampled_tokens" not in self.last and any(
-            "rollout" in key or key == "reward" for r in self.rows for key in r
-        ):
-            told.append(sum(int(row.get("tokens") or 0) for row in self.rows))
-        return sum(told) if told else None
+    def sampled_tokens(self) -> int:
+        """Tokens that were sampled to learn from, in all commands of the arm."""
+        return sum(command.sampled_tokens for command in self.commands.values())
 
     def figure(self, path: str) -> float | None:
         """A figure of a manifest: `after.pass_at_1` of the last command, `rejection:kept` of another."""
         stage, colon, rest = path.rpartition(":")
-        found: Any = self.metrics.get(stage, {}) if colon else self.last
+        command = self.commands.get(stage) if colon else self.last
+        found: Any = command.metrics if command else None
         for key in rest.split("."):
             found = found.get(key) if isinstance(found, Mapping) else None
         return float(found) if isinstance(found, (int, float)) else None
 
     def shares(self, when: str) -> Mapping[str, float]:
         """pass@1 by held-out task, `before` or `after`; unscorable tasks are left out."""
-        found = (self.last.get(when) or {}).get("pass_by_task") or {}
+        found = (self.last.metrics.get(when) or {}).get("pass_by_task") or {}
         return {task: share for task, share in found.items() if share is not None}
 
 
@@ -59,17 +77,22 @@ def read(directory: Path, cfg: StudyConfig) -> list[Outcome]:
         RunError: a run is not finished, or is damaged.
     """
     return [
-        _read(directory, name, seed, [stage.directory for stage in arm.stages])
+        Outcome(
+            arm=name,
+            seed=seed,
+            commands={
+                stage.directory: _command(directory / name / f"seed-{seed}" / stage.directory, stage.command)
+                for stage in arm.stages
+            },
+        )
         for name, arm in cfg.study.arms.items()
         for seed in cfg.seeds
     ]
 
 
-def _read(directory: Path, arm: str, seed: int, stages: Sequence[str]) -> Outcome:
-    place = directory / arm / f"seed-{seed}"
-    metrics = {stage: records.Manifest.read(place / stage).metrics for stage in stages}
-    rows = records.read_jsonl(place / stages[-1] / "metrics.jsonl")
-    return Outcome(arm=arm, seed=seed, metrics=metrics, rows=rows)
+def _command(place: Path, name: str) -> Command:
+    metrics = records.Manifest.read(place).metrics
+    return Command(name=name, metrics=metrics, rows=records.read_jsonl(place / "metrics.jsonl"))
 
 
 def over_seeds(values: Sequence[float | None]) -> stats.Interval | None:
@@ -86,31 +109,41 @@ def between(first: Mapping[str, float], second: Mapping[str, float]) -> stats.In
     return stats.paired_share_ci95([first[t] for t in tasks], [second[t] for t in tasks]) if tasks else None
 
 
-def curve(outcomes: Sequence[Outcome], metric: str) -> list[tuple[float, float, float, float]]:
+def curve(
+    outcomes: Sequence[Outcome], metric: str, *, by_tokens: bool
+) -> list[tuple[float, float, float, float]]:
     """A column of metrics.jsonl over the seeds of one arm, at the steps that all seeds have.
 
+    Args:
+        outcomes: One for each seed.
+        metric: `eval.pass_at_1` and the like, of the arm's last command.
+        by_tokens: Where a point stands: at the thousands of tokens sampled so far, or at the share of its steps.
+
     Returns:
-        `(x, mean, low, high)`: thousands of tokens sampled so far, mean over seeds and its 95% interval (`nan` for one
-        seed).
+        `(x, mean, low, high)`: mean over seeds and its 95% interval (`nan` for one seed).
     """
-    by_seed = [{step: (x, y) for step, x, y in _points(outcome, metric)} for outcome in outcomes]
+    by_seed = [
+        {step: (x, y) for step, x, y in _points(outcome.last, metric, by_tokens)} for outcome in outcomes
+    ]
     found = []
     for step in sorted(set.intersection(*map(set, by_seed))) if by_seed else []:
         xs, ys = zip(*(points[step] for points in by_seed))
         interval = over_seeds(ys)
         if interval is not None:
-            found.append((sum(xs) / len(xs) / 1000, *interval))
+            found.append((sum(xs) / len(xs), *interval))
     return found
 
 
-def _points(outcome: Outcome, metric: str) -> list[tuple[int, float, float]]:
-    """Step, tokens sampled up to it, and value, wherever there is one."""
+def _points(command: Command, metric: str, by_tokens: bool) -> list[tuple[int, float, float]]:
+    """Step, place and value, wherever there is one."""
     found, tokens = [], 0
-    for row in outcome.rows:
+    steps = max((int(row["step"]) for row in command.rows), default=0)
+    for row in command.rows:
         tokens += int(row.get("tokens") or 0)
         value: Any = row
         for key in metric.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, (int, float)):
-            found.append((int(row["step"]), float(tokens), float(value)))
+            x = tokens / 1000 if by_tokens else row["step"] / max(1, steps)
+            found.append((int(row["step"]), float(x), float(value)))
     return found

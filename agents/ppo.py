@@ -89,7 +89,7 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
     params = SamplingParams(max_new_tokens=cfg.max_new_tokens, temperature=agent.temperature, n=agent.group)
     if not resumed:
         run.notes["before"] = measurement.full("before training")
-        run.log({"step": 0, "eval": measurement.brief(run.notes["before"]["held_out"])}, [])
+        run.log({"step": 0, "eval": measurement.start(run.notes["before"])}, [])
         run.save(0, p.policy, optimizer, **more)
 
     with progress.phase("PPO", agent.steps, done=run.step) as advance:
@@ -114,7 +114,7 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
             now = time.perf_counter()
             row = {"step": step, "lr": agent.lr * warm, **rollout.summary(rollouts_PG), **losses, **judged}
             row["seconds"] = {**seconds, "train": now - update_start, "total": now - start}
-            if cfg.eval.every and step % cfg.eval.every == 0 and step < agent.steps:
+            if cfg.eval.every and step % cfg.eval.every == 0:
                 row["eval"] = measurement.during()
             means = mean_advantages(minibatches)
             advantages_PG = [[means.get(id(s), 0.0) for s in group] for group in samples_PG]
@@ -214,13 +214,12 @@ def appraise(
 
     everything = [e for minibatch in minibatches for e in minibatch]
     if not everything:  # nothing could be graded
-        return minibatches, {"logprob_gap": gap, "entropy": None, "kl": None, "explained_variance": None}
+        return minibatches, {"logprob_gap": gap, "kl": None, "explained_variance": None}
     values, targets, advantages = (
         torch.cat([getattr(e, name) for e in everything]) for name in ("values", "targets", "advantages")
     )
     figures = {
         # of the sampled tokens: unbiased
-        "entropy": -float(torch.cat([e.batch.engine_logprobs for e in everything]).mean()),
         "kl": kl_sum / len(values) if reference is not None else None,
         "logprob_gap": gap,
         "value": float(values.mean()),

@@ -27,6 +27,8 @@ class Played:
     """Of sampling and grading."""
     rounds: int
     """How often tasks were drawn again."""
+    by: str
+    """What groups had to differ in."""
 
     def summary(self) -> dict[str, Any]:
         """For metrics.jsonl: means over all that was sampled, so that what was kept of it flatters nobody."""
@@ -34,14 +36,20 @@ class Played:
 
     def resampling(self) -> dict[str, float]:
         """For metrics.jsonl: what dynamic sampling had to do."""
-        share = sum(map(is_informative, self.sampled)) / len(self.sampled)
+        share = sum(is_informative(group, self.by) for group in self.sampled) / len(self.sampled)
         return {"rounds": self.rounds, "groups": len(self.sampled), "informative": share}
 
 
-def is_informative(group: Sequence[Rollout]) -> bool:
-    """Whether the scorable rewards of a group differ: otherwise all its advantages are 0."""
-    rewards = [r.grade.reward for r in group if r.grade.verdict != "unscorable"]
-    return bool(rewards) and min(rewards) < max(rewards)
+def is_informative(group: Sequence[Rollout], by: str) -> bool:
+    """Whether the scorable completions of a group differ in what dynamic sampling looks at.
+
+    Args:
+        group: Of one task.
+        by: `accuracy`: some are right and some are not (DAPO, eq. 11); `reward`: otherwise all advantages are 0.
+    """
+    grades = [r.grade for r in group if r.grade.verdict != "unscorable"]
+    seen = {grade.reward if by == "reward" else grade.verdict == "correct" for grade in grades}
+    return len(seen) > 1
 
 
 def play(
@@ -55,7 +63,7 @@ def play(
 ) -> Played:
     """Samples and grades `agent.prompts` groups.
 
-    With `agent.dynamic_sampling`, groups of equal rewards are replaced by those of the tasks that follow in the
+    With `agent.dynamic_sampling`, groups that are alike in `agent.dynamic_by` are replaced by those of the tasks that follow in the
     stream, in at most `agent.max_resamples` further rounds. A round draws as many tasks as are likely to fill the
     step, judged by those before it; if groups are missing in the end, uninformative ones keep the step's shape.
 
@@ -85,12 +93,19 @@ def play(
         if not agent.dynamic_sampling:
             chosen = sampled
             break
-        informative = [group for group in sampled if is_informative(group)]
-        others = [group for group in sampled if not is_informative(group)]
+        informative = [group for group in sampled if is_informative(group, agent.dynamic_by)]
+        others = [group for group in sampled if not is_informative(group, agent.dynamic_by)]
         chosen = [*informative, *others][: agent.prompts]
         missing = agent.prompts - len(informative)
         if missing <= 0 or rounds == agent.max_resamples:
             break
         rounds += 1
         count = min(agent.prompts, -(-missing * len(sampled) // max(1, len(informative))))
-    return Played(groups=chosen, sampled=sampled, position=position, seconds=seconds, rounds=rounds)
+    return Played(
+        groups=chosen,
+        sampled=sampled,
+        position=position,
+        seconds=seconds,
+        rounds=rounds,
+        by=agent.dynamic_by,
+    )

@@ -229,6 +229,7 @@ def summary(rollouts: Sequence[Sequence[Rollout]]) -> dict[str, Any]:
     scorable = [r for r in flat if r.grade.verdict != "unscorable"]
     rewards = [r.grade.reward for r in scorable]
     lengths = [length(r) for r in flat]
+    logprobs = [q for r in flat for c in all_completions(r) for q in c.logprobs]
     return {
         "reward": float(np.mean(rewards)) if rewards else None,
         "reward_std": float(np.std(rewards)) if rewards else None,
@@ -236,6 +237,8 @@ def summary(rollouts: Sequence[Sequence[Rollout]]) -> dict[str, Any]:
         "length": float(np.mean(lengths)),
         "truncated": float(np.mean([is_cut(r) for r in flat])),
         "unscorable": len(flat) - len(scorable),
+        # of all tokens that were sampled, those included that nothing is learnt from
+        "entropy": -float(np.mean(logprobs)) if logprobs else None,
         "reflective": float(np.mean([any(_reflects(c.text) for c in all_completions(r)) for r in flat])),
         "tokens": int(np.sum(lengths)),
         **by_turn(flat),

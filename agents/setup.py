@@ -151,6 +151,7 @@ def parts(
             temperature=temperature,
             max_new_tokens=max_new_tokens,
             seed=cfg.seed,
+            language=env.language,
         )
         yield Parts(
             env=env,

@@ -30,7 +30,13 @@ def write(directory: Path, cfg: StudyConfig) -> None:
     if drawn:
         lines += ["", "![curves](curves.svg)"]
     document = [
-        {"arm": o.arm, "seed": o.seed, "sampled_tokens": o.sampled_tokens, "metrics": o.metrics} for o in found
+        {
+            "arm": o.arm,
+            "seed": o.seed,
+            "sampled_tokens": o.sampled_tokens,
+            "metrics": {name: command.metrics for name, command in o.commands.items()},
+        }
+        for o in found
     ]
     records.write_atomic(directory / "report.md", "\n".join(lines) + "\n")
     records.write_json_atomic(directory / "study.json", document)
@@ -45,7 +51,7 @@ def write(directory: Path, cfg: StudyConfig) -> None:
 
 
 def _headline(outcome: Outcome) -> dict[str, Any]:
-    return {when: (outcome.last.get(when) or {}).get("pass_at_1") for when in ("before", "after")}
+    return {when: (outcome.last.metrics.get(when) or {}).get("pass_at_1") for when in ("before", "after")}
 
 
 def _lines(cfg: StudyConfig, arms: dict[str, list[Outcome]]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from agents import progress
 from agents.config import DistillConfig, ModelConfig
 from agents.rollout import TaskStream, is_cut, length, play, said_before, step_seed
 from agents.run import Run
-from agents.setup import Parts, load_policy, load_tokenizer, parts
+from agents.setup import Parts, file_inputs, load_policy, load_tokenizer, parts
 from agents.traces import FixedTraces, Pair, read_file
 from agents.traces import length as pair_length
 from agents.warmup import is_warmed_up
@@ -139,6 +139,7 @@ def ensure_dataset(cfg: DistillConfig, run: Run) -> None:
     as_teacher = dataclasses.replace(
         cfg, engine=dataclasses.replace(cfg.engine, name=cfg.teacher.engine, speculate=False)
     )
+    _check_begun(run, file_inputs(cfg.env.source, cfg.env.test_source, source))
     building = parts(
         as_teacher,
         lambda device: load(cfg, device),
@@ -148,6 +149,23 @@ def ensure_dataset(cfg: DistillConfig, run: Run) -> None:
     with building as p:
         _sample(cfg, run, p)
     _gather(cfg, run)
+
+
+def _check_begun(run: Run, inputs: dict[str, str]) -> None:
+    """Notes what the sampling is made from; answers of another teacher, or to other tasks, are not gone on with."""
+    file = run.path / CHUNKS / "inputs.json"
+    if not file.exists():
+        records.write_json_atomic(file, inputs)
+        return
+    try:
+        begun = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        begun = None
+    if begun != inputs:
+        raise RunError(
+            f"{file.parent} holds answers that another teacher gave, or to other tasks: its files were changed since; "
+            "restore them, or choose another run.dir"
+        )
 
 
 def traces(cfg: DistillConfig, run: Run, p: Parts) -> tuple[FixedTraces, dict[str, int]]:

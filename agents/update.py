@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from typing import Any
 
 import torch
@@ -39,9 +40,10 @@ def update(
     """
     agent = cfg.agent
     with_kl = reference is not None and agent.kl_in == "loss"
-    skip = agent.skip_zero_advantage and not with_kl
-    per_minibatch = -(-len(samples_PG) // agent.minibatches)
-    chunks = [samples_PG[i : i + per_minibatch] for i in range(0, len(samples_PG), per_minibatch)]
+    # A group without advantages still counts in the KL term, and in what the experts had to do.
+    skip = agent.skip_zero_advantage and not with_kl and agent.router_bias != "updated"
+    cuts = [i * len(samples_PG) // agent.minibatches for i in range(agent.minibatches + 1)]
+    chunks = [samples_PG[first:last] for first, last in itertools.pairwise(cuts)]
     kept = [[g for g in chunk if not (skip and all(s.advantage == 0 for s in g))] for chunk in chunks]
     batches = [collate.batches(chunk, micro_tokens=agent.micro_tokens, device=p.device) for chunk in kept]
     old = None
@@ -91,12 +93,9 @@ def update(
         if agent.router_bias == "updated":
             balance.update_bias(p.policy, loads, agent.router_bias_lr)
 
-    sampled = [q for group in samples_PG for s in group for q in s.engine_logprobs]
     return {
         "loss": loss_sum,
         "grad_norm": sum(norms) / len(norms),
-        # of the sampled tokens: unbiased, and no group is missing
-        "entropy": -sum(sampled) / max(1, len(sampled)),
         "kl": seen.mean("kl") if with_kl else None,
         **seen.figures(agent),
         "groups": len(samples_PG),

@@ -28,6 +28,7 @@ CHOICES = {
     "kl_estimator": ("k1", "k2", "k3"),
     "kl_in": ("loss", "reward"),
     "importance": ("none", "truncated", "masked"),
+    "dynamic_by": ("accuracy", "reward"),
     "router_bias": ("frozen", "updated"),
     "alarm": ("warn", "stop", "off"),
 }
@@ -75,6 +76,7 @@ class GRPOAgentConfig:
     importance_cap: float
     skip_zero_advantage: bool
     dynamic_sampling: bool
+    dynamic_by: str
     max_resamples: int
     overlong_cache: int
     overlong_penalty: float

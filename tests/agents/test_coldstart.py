@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 import r1env
-from agents import cli, coldstart, refine, rejection, review
-from agents.answers import Answer, Asked
+from agents import cli, coldstart, curate, refine, rejection, review
+from agents.answers import Answer, AnswerLog, Asked
 from agents.config import ColdstartConfig, RejectionConfig
 from r1env import prompts
 from r1env.errors import ConfigError, DataError, RunError
@@ -297,6 +298,47 @@ def test_the_tiny_policy_is_sampled_too(tmp_path, tiny_base):
     for row in read(run / "dataset.jsonl"):
         assert prompts.parse(row["completion"]).well_formed_r1_zero and len(row["completion"].encode()) % 2 == 0
     assert metrics(run)["kept"] > 0
+
+
+WRITTEN = ("dataset.jsonl", "dropped.jsonl", "review.jsonl")
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_at_any_point_it_goes_on_to_the_same_bytes(tmp_path, tiny_base, monkeypatch):
+    common = (
+        "way=refine", "review=export", "env.id=open_envs:open/Even-v0", f"model.path={tiny_base}",
+        "agent.max_new_tokens=8", "filters.use=[no_form]", "agent.samples=8",
+    )  # fmt: skip
+    whole = coldstart.train(configured(*common, f"run.dir={tmp_path / 'whole'}"))
+    cfg = configured(*common, f"run.dir={tmp_path / 'broken'}")
+    append, write = AnswerLog.append, curate.write_rows
+
+    def within_a_chunk(log, chunk):
+        append(log, chunk)
+        os.truncate(log.path, log.path.stat().st_size - 50)
+        raise Killed
+
+    def within(name):
+        def fault(path, rows):
+            if path.name != name:
+                return write(path, rows)
+            path.with_name(f".tmp-{name}").write_text('{"half": ')
+            raise Killed
+
+        return fault
+
+    faults = [((AnswerLog, "append"), within_a_chunk), *(((curate, "write_rows"), within(n)) for n in WRITTEN)]
+    for place, fault in faults:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(*place, fault)
+            coldstart.train(cfg)
+        assert not (tmp_path / "broken/manifest.json").exists()
+    broken = coldstart.train(cfg)
+    for name in (*WRITTEN, "samples.jsonl", "rollouts.jsonl"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 # --- people ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import types
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from agents.run import Interrupted, Run
 from model import presets
 from model import tokenizer as tokenizers
 from model.hf import HFPolicy
-from r1env.errors import ConfigError, DataError, R1Error
+from r1env.errors import ConfigError, DataError, R1Error, RunError
 from r1env.records import sha256_file
 from r1env.types import Completion, Grade, Rollout, Task, Turn
 
@@ -286,6 +287,20 @@ def test_end_to_end_and_resumed_bit_equal(way, settings, tmp_path, monkeypatch, 
         assert [row["divergence"] for row in rows(whole)[1:]] == [row["loss"] for row in rows(whole)[1:]]
 
 
+def test_answers_of_another_teacher_are_not_gone_on_with(settings, tmp_path, monkeypatch, tiny_base):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    common = [o for o in settings if not o.startswith("teacher.path")]
+    cfg = composed(*common, f"teacher.path={base}", f"run.dir={tmp_path / 'run'}")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupted(patch, at_chunk=1)
+        distill.train(cfg)
+    config = json.loads((base / "generation_config.json").read_text())
+    (base / "generation_config.json").write_text(json.dumps({**config, "note": "changed"}))
+    with pytest.raises(RunError, match="answers that another teacher gave"):
+        distill.train(cfg)
+
+
 def test_traces_of_another_run(settings, tmp_path):
     first = distill.train(composed(*settings, "agent.way=logits", f"run.dir={tmp_path / 'first'}"))
     file = first / "dataset.jsonl"
@@ -312,7 +327,7 @@ def test_a_teacher_that_is_never_right_says_so_and_its_answers_are_kept(settings
     for _ in range(2):
         with pytest.raises(R1Error, match=r"none of the teacher's 24 answers is right and complete \(0 right"):
             distill.train(cfg)
-    assert len(list((tmp_path / "run/traces").glob("*.json"))) == 3
+    assert len(list((tmp_path / "run/traces").glob("chunk-*.json"))) == 3
 
 
 def test_traces_that_are_too_long(settings, tmp_path):

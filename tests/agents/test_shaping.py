@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -20,7 +22,8 @@ def config(*overrides: str) -> GRPOConfig:
     return cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig)
 
 
-def played(reward=0.0, *, ids=(4, 5), prompt=(1, 2), verdict="wrong", finish="stop", name="t", logprobs=None):
+def played(reward=0.0, *, ids=(4, 5), prompt=(1, 2), verdict=None, finish="stop", name="t", logprobs=None):
+    verdict = verdict or ("correct" if reward else "wrong")
     completion = Completion(
         text="", token_ids=tuple(ids), logprobs=tuple(logprobs or [-1.0] * len(ids)), finish_reason=finish,
         policy_version=0,
@@ -150,7 +153,7 @@ def test_uninformative_groups_make_room_for_others(sampling):
         lambda i: i % 3 == 0, "agent.dynamic_sampling=true", "agent.max_resamples=9", position=5
     )
     assert ids == ["6", "9", "12", "15"]
-    assert all(resampling.is_informative(group) for group in found.groups)
+    assert all(resampling.is_informative(group, "accuracy") for group in found.groups)
     assert len(set(seeds)) == len(seeds) == found.rounds + 1
     assert found.seconds == {"sample": float(len(seeds)), "grade": 0.5 * len(seeds)}
     count = len(found.sampled)
@@ -175,6 +178,11 @@ def test_nothing_more_is_drawn_than_needed(sampling):
 def test_informative_is_what_scorable_rewards_say():
     one, other = played(1.0), played(0.0)
     lost = played(0.0, verdict="unscorable")
-    assert resampling.is_informative([one, other])
-    assert not resampling.is_informative([one, one])
-    assert not resampling.is_informative([one, lost]) and not resampling.is_informative([lost, lost])
+    formed = dataclasses.replace(one, grade=dataclasses.replace(one.grade, reward=one.grade.reward + 0.1))
+    assert resampling.is_informative([one, formed], "reward")
+    assert not resampling.is_informative([one, formed], "accuracy")
+    for by in ("accuracy", "reward"):
+        assert resampling.is_informative([one, other], by)
+        assert not resampling.is_informative([one, one], by)
+        assert not resampling.is_informative([one, lost], by)
+        assert not resampling.is_informative([lost, lost], by)

@@ -150,6 +150,11 @@ def test_staleness_by_minibatch(policy, groups):
     assert "staleness" not in row
 
 
+def test_as_many_minibatches_as_were_asked_for(policy, groups):
+    _, row, _ = moved(policy, without_routing([*groups, groups[0], groups[1]]), config("agent.minibatches=4"))
+    assert list(row["staleness"]) == [f"minibatch_{m}" for m in (1, 2, 3, 4)]
+
+
 def test_staleness_is_the_mean_log_ratio(policy, groups):
     """Against the policy that two updates of one minibatch each leave behind."""
     plain, cfg = without_routing(groups), config("agent.minibatches=3")
@@ -331,6 +336,19 @@ def test_the_router_bias_moves_towards_balance(policy, groups):
         bias = own.model.layers[layer].mlp.gate.e_score_correction_bias - before
         assert bias.tolist() == pytest.approx((0.01 * torch.sign(load.mean() - load)).tolist(), abs=1e-7)
     assert_equal(updated, frozen, 1e-5)  # the weights themselves move as they did
+
+
+def test_groups_without_advantages_count_in_the_router_bias(policy, groups):
+    """What experts had to do does not depend on whether anything was learnt from it."""
+    plain = without_routing(groups)
+    nothing = [[dataclasses.replace(s, advantage=0.0) for s in group] for group in plain]
+    cfg = config("agent.router_bias=updated", "agent.router_bias_lr=0.01")
+    bias = lambda own: [layer.mlp.gate.e_score_correction_bias for layer in own.model.layers[1:]]
+    _, _, whole = moved(policy, plain, cfg, lr=0.0)
+    for kept in (1, 0):
+        _, row, partly = moved(policy, [*plain[:kept], *nothing[kept:]], cfg, lr=0.0)
+        assert row["groups_skipped"] == 0
+        assert all(map(torch.equal, bias(whole), bias(partly)))
 
 
 def test_experts_are_for_policies_that_have_them(policy, tiny_llama):
