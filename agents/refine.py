@@ -1,7 +1,7 @@
 """From a right answer to a readable one, by rules: the third way of making cold-start data (arXiv 2501.12948 v1 § 2.3.1).
 
 What is done to the reasoning: stray tags go, lines said twice on end become one, blank lines are thinned out, and lines
-in another language than the rest are left out unless they are a third of it or more. What follows the reasoning stays if it has the
+in another language than the rest are left out unless they are more than a third of it. What follows the reasoning stays if it has the
 form that the environment rewards, else the answer is put into that form (`ReasoningEnv.respond`): under preset r1 that
 is a summary with the answer in its box. Rewriting may break an answer, so that it is graded again.
 """

@@ -90,6 +90,10 @@ class Measuring(Evaluating, Protocol):
         """Samples of each."""
 
     @property
+    def every(self) -> int:
+        """Steps between small evaluations; 0: there are none."""
+
+    @property
     def n_during(self) -> int:
         """Tasks of the small evaluations between steps."""
 
