@@ -272,6 +272,9 @@ def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
     offset = 0
     with file:
         for number, line in enumerate(file, start=1):
+            place, offset = offset, offset + len(line)
+            if not line.strip():
+                continue
             try:
                 found = json.loads(line.decode())  # of bytes, json first finds out their encoding
                 key_of(found)
@@ -282,8 +285,7 @@ def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
                     f"{path} line {number} is damaged: {line[:60]!r}; remove the line, and the same command does "
                     "again what is lost"
                 ) from error
-            yield offset, len(line), found
-            offset += len(line)
+            yield place, len(line), found
 
 
 def _same(directory: Path, name: str, before: Any, now: Any) -> None:
