@@ -64,7 +64,7 @@ def _lines(cfg: StudyConfig, arms: dict[str, list[Outcome]]) -> Iterator[str]:
     for arm, runs in arms.items():
         before, after = ([o.figure(f"{when}.pass_at_1") for o in runs] for when in ("before", "after"))
         change = [b - a if a is not None and b is not None else None for a, b in zip(before, after)]
-        cells = [_said(over_seeds(before)), _said(over_seeds(after)), _said(over_seeds(change), sign=True)]
+        cells = [_said(_share(before)), _said(_share(after)), _said(over_seeds(change), sign=True)]
         for path in figures.values():
             values = [o.figure(path) if path else o.sampled_tokens for o in runs]
             cells.append(_said(over_seeds(values)))
@@ -94,6 +94,12 @@ def _beside(baseline: str, arms: dict[str, list[Outcome]], seeds: Sequence[int])
         worse = sum(one is not None and one.high < 0 for one in found)
         cells = [_said(one, sign=True) for one in found]
         yield f"| {arm} | " + " | ".join(cells) + f" | {better}, {worse} |"
+
+
+def _share(values: Sequence[float | None]) -> Interval | None:
+    """`over_seeds` of shares: what Student's interval has outside of 0 to 1 is cut off."""
+    found = over_seeds(values)
+    return found and Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
 
 def _change(outcome: Outcome) -> str:

@@ -252,7 +252,8 @@ def test_end_to_end_and_resumed_bit_equal(way, settings, tmp_path, monkeypatch, 
                 distill.train(composed(*settings, f"run.dir={broken}"))
         if "at_chunk" in stop:
             assert (
-                len(list((broken / "traces").glob("chunk-*.json"))) == 2 and not (broken / "dataset.jsonl").exists()
+                len(list((broken / "traces").glob("chunk-*.json"))) == 2
+                and not (broken / "dataset.jsonl").exists()
             )
     distill.train(composed(*settings, f"run.dir={broken}"))
     name = "checkpoint/model.safetensors"
