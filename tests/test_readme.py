@@ -135,7 +135,7 @@ def test_command(line, command, places, tiny_llama, tiny_base, evaluation, teach
     if "--help" in arguments or module == "benchmarks.perf":
         extra = [] if "--help" in arguments else ["--help"]
     elif module == "agents.sft":
-        extra = ["agent.steps=2", "agent.batch=4", "eval.n=2", "eval.k=1"]
+        extra = ["agent.steps=2", "agent.batch=4", "eval.n=2", "eval.k=1", WARM_UP]
         (tmp_path / "runs/kept").mkdir(parents=True)
         row = {"prompt": "2 + 2 = ?", "completion": "<think>2 + 2 = 4</think><answer>4</answer>"}
         (tmp_path / "runs/kept/dataset.jsonl").write_text(json.dumps(row) + "\n")
