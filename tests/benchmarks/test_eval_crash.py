@@ -92,7 +92,7 @@ def test_a_torn_line_is_dropped(tmp_path, undisturbed, torn):
     assert canned.run(tmp_path)["tasks"] == undisturbed[1]["tasks"]
 
 
-@pytest.mark.parametrize("damage", ["\n", "[]\n", '{"benchmark": 1}\n', "\0\0\n"])
+@pytest.mark.parametrize("damage", ["[]\n", '{"benchmark": 1}\n', "\0\0\n"])
 @pytest.mark.parametrize("name", ["samples.jsonl", "grades.jsonl"])
 def test_a_damaged_line_is_named(tmp_path, name, damage):
     canned.run(tmp_path, limit=1)
@@ -100,6 +100,15 @@ def test_a_damaged_line_is_named(tmp_path, name, damage):
         file.write(damage)
     with pytest.raises(RunError, match=f"{name} line 5 is damaged"):
         canned.run(tmp_path, limit=1)
+
+
+def test_a_blank_line_is_none(tmp_path, undisturbed):
+    """Someone's editor left it: nothing is lost by reading on."""
+    canned.run(tmp_path, limit=3)
+    for name in ("samples.jsonl", "grades.jsonl"):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n  \n")
+    assert canned.run(tmp_path)["tasks"] == undisturbed[1]["tasks"]
 
 
 def test_samples_whose_grades_were_lost_are_graded_and_not_drawn(tmp_path, undisturbed):

@@ -139,7 +139,7 @@ def test_empty_and_non_contiguous():
         nothing = quantise(torch.empty(shape), impl="cpu")
         assert nothing[0].shape == shape and dequantise(*nothing, impl="cpu").shape == shape
         assert torch.equal(linear(torch.empty(2, shape[1]), *nothing, impl="cpu"), torch.zeros(2, shape[0]))
-    x = torch.randn(2, 140, 3).mT
+    x = torch.randn(2, 140, 3, generator=torch.Generator().manual_seed(0)).mT
     assert linear(x[:0], values, scale, impl="cpu").shape == (0, 3, 130)
     for mine, ref in (
         (linear(x, values, scale, impl="cpu"), linear(x, values, scale, impl="ref")),
@@ -150,7 +150,8 @@ def test_empty_and_non_contiguous():
         (dequantise(values.T, scale.T, impl="cpu"), dequantise(values, scale, impl="ref").T),
         (quantise(weight.T, impl="cpu")[1], scale.T),
     ):
-        torch.testing.assert_close(mine, ref)
+        # sums of 140 products in another order, of numbers whose largest outweigh the smallest 2**17 times
+        torch.testing.assert_close(mine, ref, rtol=1e-5, atol=1e-5 * float(ref.abs().max()))
 
 
 def test_what_does_not_fit_is_refused():
