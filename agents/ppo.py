@@ -67,6 +67,7 @@ def train(cfg: PPOConfig) -> Path:
 def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
     """Evaluate, train step by step from wherever the run stands, evaluate again, finish the run."""
     from agents import loggers, optim, progress, rollout, warmup
+    from agents.alarm import Watch
     from agents.collate import from_rollout
     from agents.measure import Measurement
     from agents.reference import Reference
@@ -75,6 +76,7 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
     from model.engine import SamplingParams
 
     agent, started = cfg.agent, time.perf_counter()
+    planted = warmup.note(cfg)  # now: a long run may outlive the configuration files that it reads
     optimizer = optim.adamw(p.policy, agent)
     critic = critic_for(p.policy, agent.critic)
     critic_optimizer = optim.adamw(critic, agent)
@@ -92,8 +94,11 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
         run.log({"step": 0, "eval": measurement.start(run.notes["before"])}, [])
         run.save(0, p.policy, optimizer, **more)
 
-    with progress.phase("PPO", agent.steps, done=run.step) as advance:
-        for step in range(run.step + 1, agent.steps + 1):
+    watch = Watch(run, agent.alarm, cfg.eval.n_during)
+    last = run.step if watch.stops else agent.steps
+
+    with progress.phase("PPO", last, done=run.step) as advance:
+        for step in range(run.step + 1, last + 1):
             start = time.perf_counter()
             tasks_P = stream.take((step - 1) * agent.prompts, agent.prompts)
             rollouts_PG, seconds = rollout.play(tasks_P, p, params, seed=rollout.step_seed(cfg.seed, step))
@@ -114,8 +119,12 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
             now = time.perf_counter()
             row = {"step": step, "lr": agent.lr * warm, **rollout.summary(rollouts_PG), **losses, **judged}
             row["seconds"] = {**seconds, "train": now - update_start, "total": now - start}
+            watch.reward(step, row["reward"])
             if cfg.eval.every and step % cfg.eval.every == 0:
-                row["eval"] = measurement.during()
+                found = measurement.small()
+                row["eval"] = measurement.brief(found)
+                if warning := watch.evaluation(step, found):
+                    row["alarm"] = warning
             means = mean_advantages(minibatches)
             advantages_PG = [[means.get(id(s), 0.0) for s in group] for group in samples_PG]
             shown = rollout.sampled_records(rollouts_PG, advantages_PG, step, cfg.run.rollouts_logged)
@@ -124,13 +133,17 @@ def learn(cfg: PPOConfig, run: Run, p: Parts) -> None:
             advance(note=f"reward {row['reward'] or 0:.2f}, {row['length']:.0f} tokens")
             if shown and step % cfg.run.sample_every == 0:
                 progress.show_rollout(shown[step // cfg.run.sample_every % len(shown)])
-            if step % cfg.run.save_every == 0 or step == agent.steps:
+            if step % cfg.run.save_every == 0 or step == last or watch.stops:
                 run.save(step, p.policy, optimizer, **more)
             run.stop_if_asked(step, p.policy, optimizer, **more)
+            if watch.stops:
+                break
 
-    metrics = measurement.metrics(
-        run.notes["before"], measurement.full("after training"), note=warmup.note(cfg)
-    )
+    after = measurement.full("after training")
+    watch.evaluation(run.step, after["held_out"])
+    note = " ".join(filter(None, [planted, watch.remark]))
+    metrics = measurement.metrics(run.notes["before"], after, note=note)
+    metrics["alarm"] = run.notes.get("alarm")
     metrics["wall_deadline_hits"] = p.pool.stats.wall_deadline_hits
     metrics["grading_this_process"] = dataclasses.asdict(p.pool.stats)
     metrics["seconds_this_process"] = time.perf_counter() - started
@@ -180,12 +193,13 @@ def appraise(
     from agents import collate
     from agents.forward import sampled_logprobs
     from agents.gae import gae, token_rewards, whiten
+    from agents.offpolicy import Mismatch
     from agents.value import explained_variance, logprobs_and_values
 
     agent = cfg.agent
     cuts = [i * len(samples_PG) // agent.minibatches for i in range(agent.minibatches + 1)]
     minibatches: list[list[Experience]] = []
-    kl_sum, gap = 0.0, 0.0
+    kl_sum, mismatch = 0.0, Mismatch()
     for first, last in itertools.pairwise(cuts):
         chunk = samples_PG[first:last]
         minibatches.append([])
@@ -210,18 +224,18 @@ def appraise(
                 )
             )
             kl_sum += float(kl.sum())
-            gap = max(gap, float((logprobs - batch.engine_logprobs).abs().max()))
+            mismatch.add(logprobs, batch.engine_logprobs)
 
     everything = [e for minibatch in minibatches for e in minibatch]
     if not everything:  # nothing could be graded
-        return minibatches, {"logprob_gap": gap, "kl": None, "explained_variance": None}
+        return minibatches, {**mismatch.figures(), "kl": None, "explained_variance": None}
     values, targets, advantages = (
         torch.cat([getattr(e, name) for e in everything]) for name in ("values", "targets", "advantages")
     )
     figures = {
         # of the sampled tokens: unbiased
         "kl": kl_sum / len(values) if reference is not None else None,
-        "logprob_gap": gap,
+        **mismatch.figures(),
         "value": float(values.mean()),
         "value_target": float(targets.mean()),
         "explained_variance": explained_variance(values, targets),
@@ -248,14 +262,15 @@ def update(
     stays with it.
     """
     from agents import losses, optim
+    from agents.offpolicy import Staleness
     from agents.value import clipped_value_loss, logprobs_and_values
 
     agent = cfg.agent
     value_coef = agent.value_coef if agent.critic == "head" else 1.0
     updates = agent.epochs * len(minibatches)
     loss_sum, value_loss_sum, clipped_sum, value_clipped_sum, trained = 0.0, 0.0, 0.0, 0.0, 0
-    norms, critic_norms = [], []
-    for minibatch in minibatches * agent.epochs:
+    norms, critic_norms, staleness = [], [], Staleness()
+    for number, minibatch in enumerate(minibatches * agent.epochs):
         tokens = max(1, sum(e.batch.size for e in minibatch))
         for e in minibatch:
             logprobs, values = logprobs_and_values(p.policy, critic, e.batch, agent.temperature)
@@ -266,6 +281,8 @@ def update(
             ((loss.sum() + value_coef * value_loss.sum()) / tokens).backward()
             loss_sum += float(loss.detach().sum()) / tokens / updates
             value_loss_sum += float(value_loss.detach().sum()) / tokens / updates
+            if updates > 1:
+                staleness.add(number, logprobs, e.logprobs)
             clipped_sum += float(clipped.sum())
             value_clipped_sum += float(value_clipped.sum())
             trained += e.batch.size
@@ -278,6 +295,7 @@ def update(
         "critic_grad_norm": sum(critic_norms) / len(critic_norms),
         "clip_share": clipped_sum / max(1, trained),
         "value_clip_share": value_clipped_sum / max(1, trained),
+        **staleness.figures(),
     }
 
 

@@ -13,6 +13,7 @@ from agents import collate, losses, optim
 from agents.collate import Batch, Sample
 from agents.config import GRPOConfig
 from agents.forward import routing_for, sampled_logprobs
+from agents.offpolicy import Mismatch, Staleness
 from agents.reference import InUse
 from agents.setup import Parts
 from model import balance
@@ -86,7 +87,7 @@ def update(
             loss_sum += float(summed.detach()) / denominator / len(chunks)
             seen.note(batch, before, low, high)
             if old:
-                seen.staleness(m, logprobs, before)
+                seen.staleness.add(m, logprobs, before)
             if routing is not None:
                 _add(loads, routing)
         norms.append(optim.step(optimizer, agent.grad_clip))
@@ -109,9 +110,7 @@ class _Seen:
     def __init__(self) -> None:
         self.sums: dict[str, float] = collections.defaultdict(float)
         self.tokens = 0
-        self.gap = 0.0
-        self.moved: dict[int, list[float]] = {}
-        """By minibatch: sum of |log ratio|, tokens, greatest ratio."""
+        self.mismatch, self.staleness = Mismatch(), Staleness()
 
     def add(self, **values: Tensor) -> None:
         """Adds up what each token has."""
@@ -120,18 +119,9 @@ class _Seen:
 
     def note(self, batch: Batch, before: Tensor, low: Tensor, high: Tensor) -> None:
         """What every batch has: clipped tokens, and log-probs of the engine and of the trainer."""
-        apart = before - batch.engine_logprobs
         self.tokens += batch.size
-        self.gap = max(self.gap, float(apart.abs().max()))
-        self.add(low=low, high=high, apart=apart.abs(), apart_kl=losses.kl_k3(batch.engine_logprobs, before))
-
-    def staleness(self, minibatch: int, logprobs: Tensor, before: Tensor) -> None:
-        """How far the policy has moved since it sampled, when it meets a minibatch."""
-        log_ratio = (logprobs - before).detach()
-        entry = self.moved.setdefault(minibatch, [0.0, 0.0, 0.0])
-        entry[0] += float(log_ratio.abs().sum())
-        entry[1] += len(log_ratio)
-        entry[2] = max(entry[2], float(log_ratio.max().exp()))
+        self.add(low=low, high=high)
+        self.mismatch.add(before, batch.engine_logprobs)
 
     def mean(self, name: str) -> float:
         """Over the trained tokens."""
@@ -142,16 +132,11 @@ class _Seen:
         found: dict[str, Any] = {
             "clip_share": (self.sums["low"] + self.sums["high"]) / max(1, self.tokens),
             "clip": {"low": self.mean("low"), "high": self.mean("high")},
-            "logprob_gap": self.gap,
-            # KL(engine ‖ trainer) by k3: the engine sampled
-            "mismatch": {"mean": self.mean("apart"), "kl": self.mean("apart_kl")},
+            **self.mismatch.figures(),
+            **self.staleness.figures(),
         }
         if agent.importance != "none":
             found["importance"] = {"weight": self.mean("weight"), "capped": self.mean("capped")}
-        if self.moved:
-            moved = {f"minibatch_{m + 1}": entry for m, entry in sorted(self.moved.items())}
-            found["staleness"] = {name: total / tokens for name, (total, tokens, _) in moved.items()}
-            found["ratio_max"] = {name: peak for name, (_, _, peak) in moved.items()}
         return found
 
 

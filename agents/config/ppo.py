@@ -50,11 +50,13 @@ class PPOAgentConfig:
     value_coef: float
     value_clip: float | None
     micro_tokens: int
+    alarm: str
     grade_workers: int
     grade_deadline_s: float | None
 
     def __post_init__(self) -> None:
         one_of("agent.critic", self.critic, ("head", "separate"))
+        one_of("agent.alarm", self.alarm, ("warn", "stop", "off"))
         counts = ("steps", "prompts", "group", "max_new_tokens", "epochs", "minibatches", "micro_tokens")
         for key in (*counts, "grade_workers"):
             at_least(f"agent.{key}", getattr(self, key), 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from agents import cli, optim, ppo, rollout
+from agents import alarm, cli, optim, ppo, rollout
 from agents.collate import Sample
 from agents.config import PPOConfig
 from agents.reference import Reference
@@ -204,6 +204,19 @@ def test_the_gradient_is_that_of_the_formulas(monkeypatch, kind):
         losses.append((policy_loss.item(), value_loss.item()))
     assert row["loss"] == pytest.approx(sum(p for p, _ in losses) / 2, abs=1e-4)
     assert row["value_loss"] == pytest.approx(sum(v for _, v in losses) / 2, abs=1e-4)
+    for number, minibatch in enumerate(minibatches):
+        moved = [
+            (now - then).item()
+            for e in minibatch
+            for s in e.batch.samples
+            for now, then in zip(of_sequence(world.policy, world.critic, s)[0], expected[id(s)][0], strict=True)
+        ]
+        for update in (number + 1, number + 3):
+            name = f"minibatch_{update}"
+            mean = sum(map(abs, moved)) / len(moved)
+            assert row["staleness"][name] == pytest.approx(mean, abs=1e-4)
+            assert row["ratio_max"][name] == pytest.approx(math.exp(max(moved)), rel=1e-3)
+    assert len(row["staleness"]) == len(row["ratio_max"]) == 4
 
 
 @pytest.mark.parametrize("kind", ["head", "separate"])
@@ -303,7 +316,7 @@ def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
         assert one.returncode == 0, one.stderr
         assert one.stdout.splitlines()[-1] == name
     ours, theirs = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("ppo", "grpo"))
-    assert {*ours["metrics"], "alarm"} == set(theirs["metrics"])
+    assert set(ours["metrics"]) == set(theirs["metrics"])
     for when in ("before", "after"):
         assert set(ours["metrics"][when]) == set(theirs["metrics"][when])
     assert ours["metrics"]["before"] == theirs["metrics"]["before"]  # the same tasks and draws
@@ -315,7 +328,11 @@ def test_the_run_directory_is_as_grpos(command, tmp_path, tiny_base):
     for row in logged[1:]:
         names = "loss value_loss grad_norm critic_grad_norm entropy value value_target reward"
         assert all(math.isfinite(row[name]) for name in names.split())
-        assert row["logprob_gap"] < 1e-4 and row["unscorable"] == 0 and row["kl"] is None
+        assert (
+            0 < row["mismatch"]["mean"] <= row["logprob_gap"] < 1e-4
+            and row["unscorable"] == 0
+            and row["kl"] is None
+        )
         assert 0 <= row["clip_share"] <= 1 and 0 <= row["value_clip_share"] <= 1
     shown = [json.loads(line) for line in (tmp_path / "ppo/rollouts.jsonl").read_text().splitlines()]
     assert any(row["advantage"] for row in shown)
@@ -354,6 +371,20 @@ def test_unscorable_rollouts_are_counted_and_never_scored(monkeypatch, tmp_path,
         ends.append((weights(run), rows(run)))
     assert ends[1] == ends[2] and ends[0][0] != ends[1][0]
     assert [row["unscorable"] for row in ends[1][1][1:]] == [4, 4] and abs(ends[1][1][1]["reward"]) < 10
+
+
+@pytest.mark.parametrize(("mode", "last", "warned"), [("warn", 4, True), ("stop", 2, True), ("off", 4, False)])
+def test_the_alarm_is_grpos(monkeypatch, tmp_path, tiny_base, mode, last, warned):
+    """It goes off at the evaluation after step 2, whatever that says."""
+    monkeypatch.setattr(
+        alarm, "check", lambda _, seen: alarm.Alarm(2, 0, 0.5, 0.25) if seen[-1][0] == 2 else None
+    )
+    given = ("agent.steps=4", "eval.every=2", f"agent.alarm={mode}")
+    run = run_here(monkeypatch, tmp_path, tiny_base, mode, *given)
+    logged, metrics = rows(run), json.loads((run / "manifest.json").read_text())["metrics"]
+    assert logged[-1]["step"] == last
+    assert [row["step"] for row in logged if "alarm" in row] == [2] * warned
+    assert (metrics["alarm"] is not None) == ("Alarm: from step 0" in metrics["note"]) == warned
 
 
 def test_rollouts_of_several_turns(command, tiny_base, tmp_path):
