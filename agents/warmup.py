@@ -131,7 +131,10 @@ def warmup_config(cfg: Starting) -> SFTConfig:
     warm: SFTConfig = cli.checked(cli.compose("sft", [*fixed, *cfg.model.warmup]), SFTConfig)
     warm = dataclasses.replace(
         warm,
-        env=dataclasses.replace(cfg.env, eval_levels=[], probes=[]),  # what is only measured changes no base
+        # what is only measured, and what a reward weighs, changes no base
+        env=dataclasses.replace(
+            cfg.env, eval_levels=[], probes=[], reward=dataclasses.replace(cfg.env.reward, weights={})
+        ),
         prompt=cfg.prompt,
         engine=cfg.engine,
         seed=cfg.seed,

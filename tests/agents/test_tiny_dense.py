@@ -52,6 +52,16 @@ def test_the_warm_up_is_the_models_own(name):
     assert warm.data.mixture == {"worked": 0.41, "guess": 0.17, "untagged": 0.42, "mixed": 0.0}
 
 
+def test_what_a_reward_weighs_makes_no_other_base():
+    """So that the arms of a study of rewards start from one."""
+
+    def base(*overrides):
+        return warmup.base_dir(cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig))
+
+    assert base() == base("env.reward.weights.tags=0.5", "env.eval_levels=[]")
+    assert len({base(), base("env.reward.preset=r1"), base("seed=1"), base("env.level=add_sub")}) == 4
+
+
 def test_sft_trains_it_from_nothing(tmp_path):
     overrides = (
         "env=math", "model=tiny_dense", "agent.steps=40", "agent.batch=16", "eval.n=2", "eval.k=1",
