@@ -59,7 +59,7 @@ def test_what_a_reward_weighs_makes_no_other_base():
         return warmup.base_dir(cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig))
 
     assert base() == base("env.reward.weights.tags=0.5", "env.eval_levels=[]")
-    assert len({base(), base("env.reward.preset=r1"), base("seed=1"), base("env.level=add_sub")}) == 4
+    assert len({base(), base("env.reward.preset=r1"), base("seed=1"), base("env.level=two_digit")}) == 4
 
 
 def test_sft_trains_it_from_nothing(tmp_path):
