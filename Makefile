@@ -9,8 +9,8 @@ check:            ## style, types, import arrows
 test:             ## what CI runs
 	pytest
 
-slow:             ## minutes of training: the README's figures, kill -9, the peers
-	pytest -m "slow or peers"
+slow:             ## minutes of training: the README's figures, kill -9
+	pytest -m "slow"
 
 bench:            ## beside TRL, in alternation (pip install -e ".[peers]")
 	python -m benchmarks.perf grpo

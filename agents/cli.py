@@ -142,7 +142,7 @@ def checked(composed: DictConfig, schema: type[C], *, complete: bool = True) -> 
 def _one_line(error: Exception, command: str) -> str:
     text = str(error)
     if found := re.search(
-        r"Could not find '([^']+)/([^/']+)'\s+Available options in '[^']+':((?:\s+\S+)+)", text
+        r"Could not find '([^']+)/([^/']+)'\s+Available options in '[^']+':((?:\n\t\S+)+)", text
     ):
         group, option, options = found[1], found[2], found[3].split()
         return f"{group}={option}: no such option{nearest(option, options)}"

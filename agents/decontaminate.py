@@ -1,9 +1,9 @@
 """Training prompts that share words with a benchmark are left out: R1's 10-gram rule (arXiv 2501.12948 v1 § 3).
 
 Words are lower case and without punctuation; a Chinese character, a kana or a Thai letter is a word by itself. A prompt
-is contaminated if ten of its words in a row stand in any text of a benchmark, questions and solutions alike. What is
-shorter than ten words can share no ten: it is contaminated if it is a whole text of a benchmark, signs of calculation
-included. A run of numbers without a word is shared by chance, and does not count.
+is contaminated if ten of its words in a row stand in any text of a benchmark, questions and solutions alike, or if it
+is a whole text of one, signs of calculation included, however short. Ten in a row without a letter among them, a run of
+numbers, are shared by chance and do not count.
 """
 
 from __future__ import annotations
@@ -37,17 +37,16 @@ class Benchmarks:
     ngrams: frozenset[str]
     """Every n-gram of every text."""
     wholes: frozenset[str]
-    """Every text that is shorter than one, as a whole."""
+    """Every text as a whole."""
     files: tuple[str, ...]
     """The files that were read."""
 
     def shared(self, text: str) -> str | None:
         """The first n-gram that the text shares with a benchmark, or the whole text; None where it is clean."""
-        found = words(text)
-        if len(found) < self.size:
-            whole = _whole(text)
-            return whole if whole in self.wholes else None
-        return next((ngram for ngram in _ngrams(found, self.size) if ngram in self.ngrams), None)
+        whole = _whole(text)
+        if whole in self.wholes:
+            return whole
+        return next((ngram for ngram in _ngrams(words(text), self.size) if ngram in self.ngrams), None)
 
 
 def load(config: DecontaminateConfig) -> Benchmarks:
@@ -61,11 +60,8 @@ def load(config: DecontaminateConfig) -> Benchmarks:
     files = [file for source in config.sources for file in _files(Path(source).expanduser())]
     for file in files:
         for text in _texts(file, config.columns):
-            found = words(text)
-            if len(found) < config.words:
-                wholes.add(_whole(text))
-            else:
-                ngrams.update(_ngrams(found, config.words))
+            wholes.add(_whole(text))
+            ngrams.update(_ngrams(words(text), config.words))
     return Benchmarks(
         size=config.words,
         ngrams=frozenset(ngrams),
@@ -84,14 +80,14 @@ def _plain(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """A short text in a form that survives changes of case and punctuation, but not of a calculation."""
+    """A text in a form that survives changes of case and punctuation, but not of a calculation."""
     return " ".join(_WORD_OR_SIGN.findall(_plain(text)))
 
 
 def _ngrams(found: Sequence[str], size: int) -> Iterator[str]:
     for start in range(len(found) - size + 1):
         ngram = found[start : start + size]
-        if any(word[0].isalpha() for word in ngram):
+        if any(character.isalpha() for word in ngram for character in word):
             yield " ".join(ngram)
 
 

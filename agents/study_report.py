@@ -99,7 +99,9 @@ def _beside(baseline: str, arms: dict[str, list[Outcome]], seeds: Sequence[int])
 def _share(values: Sequence[float | None]) -> Interval | None:
     """`over_seeds` of shares: what Student's interval has outside of 0 to 1 is cut off."""
     found = over_seeds(values)
-    return found and Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
+    if found is None or math.isnan(found.low):  # one seed has no interval
+        return found
+    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high))
 
 
 def _change(outcome: Outcome) -> str:

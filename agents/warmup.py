@@ -102,7 +102,7 @@ def _make(warm: SFTConfig) -> None:
             waiting = True
             time.sleep(1)
         except ConfigError:
-            # Its name says that it is the same base: one that was begun with other threads, say, is not gone on with.
+            # Its name says that it is the same base, begun with an engine of other bounds, say.
             begun = Path(warm.run.dir or "")
             if redone or not (begun / "config.yaml").exists():
                 raise
@@ -127,6 +127,8 @@ def warmup_config(cfg: Starting) -> SFTConfig:
 
     The directory's name is a hash over all that the base depends on, so that a change makes another base.
     """
+    import torch
+
     fixed = [f"model={cfg.model.name}", "data=warmup", "eval.n=0", "run.save_every=100"]
     warm: SFTConfig = cli.checked(cli.compose("sft", [*fixed, *cfg.model.warmup]), SFTConfig)
     warm = dataclasses.replace(
@@ -139,11 +141,9 @@ def warmup_config(cfg: Starting) -> SFTConfig:
         engine=cfg.engine,
         seed=cfg.seed,
         device=cfg.device,
-        threads=cfg.threads,
+        threads=cfg.threads or torch.get_num_threads(),  # sums of other threads round otherwise
     )
-    identity = {
-        k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine", "threads")
-    }
+    identity = {k: v for k, v in dataclasses.asdict(warm).items() if k not in ("run", "logger", "engine")}
     identity["files"] = file_inputs(cfg.env.source)
     directory = cache_dir() / "warmup" / f"{cfg.model.name}-{records.sha256_json(identity)[:16]}"
     return dataclasses.replace(warm, run=dataclasses.replace(warm.run, dir=str(directory)))

@@ -88,6 +88,18 @@ def test_numbers_alone_are_shared_by_chance(tmp_path):
     assert found.shared("Sort these: 1 2 3 4 5 6 7 8 9 10 11 12") is None
 
 
+@pytest.mark.parametrize(
+    "planted",
+    ["12 + 5 - 3 * 4 + 8 + 9 - 1 + 2 + 3 + 7 = ?", "2x + 3y - 4z = 5, 7x - 8y + 9z = 10, 11x + 12y = 13"],
+)
+def test_a_calculation_is_found_however_long(tmp_path, planted):
+    found = benchmarks(tmp_path, {"question": planted})
+    assert found.shared(planted) is not None
+    assert found.shared(planted.replace("5", "6")) is None
+    if "x" in planted:  # as part of another text by its letters, though each stands behind a digit
+        assert found.shared(f"Solve for x and y, please: {planted} Thanks") is not None
+
+
 def test_columns_choose_what_counts(tmp_path):
     row = {"question": QUESTION, "answer": SOLUTION}
     only = benchmarks(tmp_path, row, columns=["question"])
@@ -134,10 +146,10 @@ def test_without_sources_nothing_is_contaminated():
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40), st.lists(st.sampled_from("abcd"), max_size=40))
 def test_it_is_the_ten_gram_rule(tmp_path_factory, text, prompt):
-    """By brute force: some ten words in a row stand in both, or the whole of a short text is the other."""
+    """By brute force: some ten words in a row stand in both, or one is the whole of the other."""
     found = benchmarks(tmp_path_factory.mktemp("b"), {"text": " ".join(text)})
     shared = any(
         text[i : i + 10] == prompt[j : j + 10] for i in range(len(text) - 9) for j in range(len(prompt) - 9)
     )
-    same = text == prompt and 0 < len(text) < 10
+    same = text == prompt and len(text) > 0
     assert (found.shared(" ".join(prompt)) is not None) == (shared or same)

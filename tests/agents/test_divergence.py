@@ -199,6 +199,7 @@ def test_the_exact_gradient_is_that_of_whole_sequences_of_two_tokens_but_for_wha
 # --- beside TRL ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("beta", [0.0, 0.2, 0.5, 1.0])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_equals_trls_gkd_loss(beta, temperature):

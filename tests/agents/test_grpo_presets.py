@@ -121,6 +121,33 @@ def test_the_reference_is_in_the_save_only_where_it_moves(tiny_base, tmp_path, m
     assert saved("stays", "agent.kl_coef=0.1") == {"policy", "optimizer"}
 
 
+def test_after_a_refresh_the_divergence_starts_from_nothing(tiny_base, tmp_path):
+    given = ("agent.kl_coef=0.1", "agent.minibatches=1", "agent.skip_zero_advantage=false", "agent.steps=5")
+    kl = [row["kl"] for row in train(tiny_base, tmp_path / "run", *given, "agent.reference_every=2")[1:]]
+    assert (
+        kl[0] == kl[2] == kl[4] == 0 < min(kl[1], kl[3])
+    )  # the steps after the 2nd and the 4th, and the first
+    kl = [row["kl"] for row in train(tiny_base, tmp_path / "stays", *given)[1:]]
+    assert kl[0] == 0 < min(kl[1:])
+
+
+def test_the_divergence_is_taken_off_the_reward(tiny_base, tmp_path, monkeypatch):
+    from agents import advantage, shaping
+
+    seen, advantages = [], advantage.group_advantages
+
+    def noted(rewards, *given, **more):
+        seen.append(float(rewards.mean()))
+        return advantages(rewards, *given, **more)
+
+    monkeypatch.setattr(advantage, "group_advantages", noted)
+    monkeypatch.setattr(shaping, "sequence_kl", lambda _, __, groups, ___: (2.0, 0.25))
+    given = ("agent.kl_coef=0.1", "agent.kl_in=reward", "agent.steps=2")
+    rows = train(tiny_base, tmp_path / "run", *given)[1:]
+    assert [row["kl"] for row in rows] == [0.25, 0.25]
+    assert seen == [pytest.approx(row["reward"] - 0.1 * 2.0, abs=1e-6) for row in rows]
+
+
 # ---------------------------------------------------------------- the alarm
 
 

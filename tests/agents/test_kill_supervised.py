@@ -1,4 +1,4 @@
-"""`kill -9` in fine-tuning and distillation, at any moment: resumed, the weights end bit-equal."""
+"""`kill -9` in fine-tuning, distillation and the making of data: resumed, weights and data end bit-equal."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ DISTILL = (
     "agent.lr=1e-3", "agent.grade_workers=1", "eval.n=4", "eval.k=1", "eval.every=5", "eval.n_during=2",
     "env.eval_levels=[]", "env.probes=[]", "run.save_every=2",
 )  # fmt: skip
+
+CURATED = (
+    "env=gym", "env.id=open_envs:open/Even-v0", "agent.prompts=60", "agent.samples=4", "agent.chunk=2",
+    "agent.max_new_tokens=8", "agent.grade_workers=1", "run.sample_every=100",
+)  # fmt: skip
+DATA = {
+    "rejection": (*CURATED, "filters.use=[repetition]"),
+    "coldstart": (*CURATED, "way=refine", "review=export", "filters.use=[no_form]"),
+}
 
 
 def kill_while_sampling(process, run: Path) -> None:
@@ -58,3 +67,21 @@ def test_kill_9_at_random_moments(tmp_path, tiny_base, tiny_llama, way):
     assert rows(broken) == rows(whole) and rows(whole)[-1]["step"] == 12
     if way in ("traces", "logits"):
         assert (broken / "dataset.jsonl").read_bytes() == (whole / "dataset.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", list(DATA))
+def test_kill_9_while_data_are_made(tmp_path, tiny_base, command):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    common = (f"agents.{command}", *DATA[command], f"model.path={tiny_base}", "threads=1")
+    finish(start(tmp_path / "cache", *common, f"run.dir={whole}"))
+    chunks = sorted(random.Random(os.getpid()).sample(range(1, 20), 2))
+    print("killed after chunks", chunks)
+    for chunk in chunks:
+        kill_at(start(tmp_path / "cache", *common, f"run.dir={broken}"), broken, chunk)
+        assert not (broken / "manifest.json").exists()
+    finish(start(tmp_path / "cache", *common, f"run.dir={broken}"))
+    for file in whole.glob("*.jsonl"):
+        if file.name != "metrics.jsonl":  # which has the clock
+            assert (broken / file.name).read_bytes() == file.read_bytes(), file.name
+    assert rows(broken) == rows(whole) and (whole / "dataset.jsonl").stat().st_size

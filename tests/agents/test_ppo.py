@@ -376,15 +376,35 @@ def test_unscorable_rollouts_are_counted_and_never_scored(monkeypatch, tmp_path,
 @pytest.mark.parametrize(("mode", "last", "warned"), [("warn", 4, True), ("stop", 2, True), ("off", 4, False)])
 def test_the_alarm_is_grpos(monkeypatch, tmp_path, tiny_base, mode, last, warned):
     """It goes off at the evaluation after step 2, whatever that says."""
-    monkeypatch.setattr(
-        alarm, "check", lambda _, seen: alarm.Alarm(2, 0, 0.5, 0.25) if seen[-1][0] == 2 else None
-    )
+    seen = []
+
+    def check(rewards, evaluations):
+        seen.append((len(rewards), [at for at, _ in evaluations]))
+        return alarm.Alarm(2, 0, 0.5, 0.25) if evaluations[-1][0] == 2 else None
+
+    monkeypatch.setattr(alarm, "check", check)
     given = ("agent.steps=4", "eval.every=2", f"agent.alarm={mode}")
     run = run_here(monkeypatch, tmp_path, tiny_base, mode, *given)
     logged, metrics = rows(run), json.loads((run / "manifest.json").read_text())["metrics"]
     assert logged[-1]["step"] == last
     assert [row["step"] for row in logged if "alarm" in row] == [2] * warned
     assert (metrics["alarm"] is not None) == ("Alarm: from step 0" in metrics["note"]) == warned
+    assert seen == [(2, [0, 2])] * warned  # rewards so far; and it goes off once
+
+
+def test_the_full_evaluation_at_the_end_may_give_the_alarm(monkeypatch, tmp_path, tiny_base):
+    monkeypatch.setattr(alarm, "check", lambda *_: alarm.Alarm(2, 0, 0.5, 0.25))
+    run = run_here(monkeypatch, tmp_path, tiny_base, "run")  # eval.every=0: there is no other
+    assert not any("alarm" in row for row in rows(run))
+    assert json.loads((run / "manifest.json").read_text())["metrics"]["alarm"]["step"] == 2
+
+
+def test_policy_and_critic_have_rates_of_their_own(monkeypatch, tmp_path, tiny_base):
+    given = ("agent.steps=1", "agent.critic=separate", "agent.critic_lr=2e-3", "agent.warmup_steps=4")
+    (save,) = (run_here(monkeypatch, tmp_path, tiny_base, "run", *given) / "state").glob("step-*")
+    for name, rate in (("optimizer", 1e-3), ("critic_optimizer", 2e-3)):
+        groups = torch.load(save / f"{name}.pt", weights_only=True)["param_groups"]
+        assert [group["lr"] for group in groups] == [pytest.approx(rate / 4)] * len(groups)
 
 
 def test_rollouts_of_several_turns(command, tiny_base, tmp_path):

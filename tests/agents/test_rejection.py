@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
-import subprocess
-import sys
-import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -139,30 +135,6 @@ def test_killed_at_any_point_it_goes_on_to_the_same_bytes(whole, tiny_base, tmp_
     changing = ("seconds_this_process", "wall_deadline_hits_this_process")
     assert all(mine[key] == theirs[key] for key in theirs if key not in changing)
     assert not list((tmp_path / "broken").glob(".tmp-*"))
-
-
-@pytest.mark.slow
-def test_kill_9_at_a_random_moment(whole, tiny_base, tmp_path):
-    arguments = ["agents.rejection", *SMALL, f"model.path={tiny_base}", f"run.dir={tmp_path / 'run'}"]
-
-    def start() -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE)))},
-        )  # fmt: skip
-
-    process, samples = start(), tmp_path / "run" / "samples.jsonl"
-    deadline = time.monotonic() + 120
-    while not samples.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    time.sleep(random.random() * 0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    again = start()
-    out, err = again.communicate(timeout=120)
-    assert again.returncode == 0, err
-    assert out.splitlines()[-1] == str(tmp_path / "run") and same_data(tmp_path / "run", whole)
 
 
 def test_asked_to_stop_it_stores_the_chunk_and_says_how_to_go_on(

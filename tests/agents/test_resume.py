@@ -15,7 +15,8 @@ import pytest
 
 from r1env.records import sha256_file
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 SMALL = (
     "agent.steps=14", "agent.prompts=6", "agent.group=4", "agent.max_new_tokens=16", "agent.lr=1e-3", "eval.n=4",
     "eval.k=2", "eval.every=5", "eval.n_during=2", "eval.k_during=2", "run.save_every=3", "run.sample_every=4",
@@ -27,7 +28,7 @@ SMALL = (
 def start(cache: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "R1_CACHE": str(cache)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE))), "R1_CACHE": str(cache)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -111,14 +112,14 @@ def test_kill_9_in_the_warm_up(tmp_path):
     assert ends[0] == ends[1]
 
 
-def test_a_warm_up_that_was_begun_with_other_threads_begins_again(tmp_path):
+def test_a_warm_up_that_was_begun_with_another_engine_begins_again(tmp_path):
     common = (
         "agents.grpo",
         "model.warmup=['agent.steps=12','agent.batch=8','run.save_every=4']",
         *(*SMALL, "agent.steps=1", "env.eval_levels=[]"),
         f"run.dir={tmp_path / 'run'}",
     )
-    process = start(tmp_path / "cache", *common, "threads=1")
+    process = start(tmp_path / "cache", *common)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cache").glob("warmup/*/state/step-*")):
         assert process.poll() is None and time.monotonic() < deadline
@@ -126,7 +127,7 @@ def test_a_warm_up_that_was_begun_with_other_threads_begins_again(tmp_path):
     process.kill()
     process.wait()
     (tmp_path / "run/config.yaml").unlink()
-    process = start(tmp_path / "cache", *common, "threads=2")
+    process = start(tmp_path / "cache", *common, "engine.max_rows=64")
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert said.count("had other settings, so it begins again") == 1

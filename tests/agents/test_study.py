@@ -147,6 +147,20 @@ def test_the_report_compares_over_the_same_tasks(tmp_path):
     assert records.Manifest.read(tmp_path).metrics["ppo/seed-1"]["after"] == 0.75
 
 
+def test_intervals_of_shares():
+    """Of one seed there is none; of several what lies outside of 0 to 1 is cut off."""
+    assert study_report._said(study_report._share([0.396])) == "0.396"
+    assert study_report._said(study_report._share([0.5, 1.0])) == "0.750 [0.000, 1.000]"
+    assert study_report._share([None, None]) is None
+
+
+def test_an_unknown_study_names_none_but_studies():
+    with pytest.raises(ConfigError) as caught:
+        composed("study=nope")
+    known = "algorithms, distillation, language, r1, rejection"
+    assert str(caught.value) == f"study=nope: no such option; valid: {known}"
+
+
 def test_what_does_not_compose_stops_before_anything_runs(tmp_path):
     cfg = composed("overrides=['agent.kl_estimator=k2']", f"run.dir={tmp_path / 'study'}")
     with pytest.raises(ConfigError, match=r"study\.arms\.ppo: python -m agents\.ppo: agent\.kl_estimator"):

@@ -59,7 +59,20 @@ def test_what_a_reward_weighs_makes_no_other_base():
         return warmup.base_dir(cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig))
 
     assert base() == base("env.reward.weights.tags=0.5", "env.eval_levels=[]")
-    assert len({base(), base("env.reward.preset=r1"), base("seed=1"), base("env.level=two_digit")}) == 4
+    others = ("env.reward.preset=r1", "seed=1", "env.level=two_digit", "threads=7")
+    assert len({base(), *map(base, others)}) == 5
+
+
+def test_a_base_is_known_by_the_threads_that_make_it(threads):
+    """Their sums round otherwise: what a run ends with must not depend on who made the base first."""
+
+    def base(*overrides):
+        return warmup.base_dir(cli.checked(cli.compose("grpo", list(overrides)), GRPOConfig))
+
+    threads(1)
+    assert base() == base("threads=1") != base("threads=2")
+    threads(2)
+    assert base() == base("threads=2")
 
 
 def test_sft_trains_it_from_nothing(tmp_path):

@@ -22,6 +22,7 @@ from agents.update import update
 
 REASON = "needs TRL: pip install 'r1-gym[peers]'"
 pytest.importorskip("trl", reason=REASON)
+pytestmark = pytest.mark.peers
 
 TRL_EPS = 1e-4  # the constant in the denominator of GRPOTrainer's advantages
 PAD = 2

@@ -135,6 +135,69 @@ def test_a_group_without_advantages_counts_in_the_mean(policy, groups):
         assert_equal(skipped, whole)
 
 
+# ---------------------------------------------------------------- several minibatches
+
+OBJECTIVES = [
+    # objective, mean, clip below and above: so narrow that many tokens are clipped in the second minibatch
+    ("grpo", "token_mean", 0.02, 0.03),
+    ("grpo", "sequence_mean", 0.02, 0.03),
+    ("dr_grpo", "constant", 0.02, 0.03),
+    ("dapo", "token_mean", 0.02, 0.05),
+    ("gspo", "sequence_mean", 0.01, 0.02),
+    ("cispo", "token_mean", 1.0, 0.02),
+]
+
+
+def by_hand(objective, sample, now, before, low, high):
+    """Loss of each token of a completion, and how many the clip acts on."""
+    ratio = (now - before).exp()
+    if objective == "gspo":
+        ratio = (now - before).mean().exp().expand(len(now))
+    near = ratio.clamp(1 - low, 1 + high)
+    if objective == "cispo":
+        return -ratio.detach().clamp(max=1 + high) * sample.advantage * now, int((ratio > 1 + high).sum())
+    worse = near * sample.advantage < ratio * sample.advantage
+    return -torch.minimum(ratio * sample.advantage, near * sample.advantage), int(worse.sum())
+
+
+@pytest.mark.parametrize(("objective", "aggregate", "low", "high"), OBJECTIVES)
+def test_two_minibatches_are_two_steps_from_the_policy_that_sampled(
+    policy, groups, objective, aggregate, low, high
+):
+    """The second meets a policy that has moved: its ratios are to the one before both, and are clipped."""
+    groups = without_routing(groups)
+    cfg = config(
+        f"agent.objective={objective}", f"agent.aggregate={aggregate}", f"agent.clip_low={low}",
+        f"agent.clip_high={high}", "agent.minibatches=2", "agent.deviation=none",
+    )  # fmt: skip
+    lr = 0.3 if aggregate == "constant" else 0.05
+    found, row, _ = moved(policy, groups, cfg, lr=lr)
+
+    own, clipped = copy.deepcopy(policy), 0
+    optimizer = torch.optim.SGD(own.parameters(), lr=lr)
+    with torch.no_grad():
+        before = {id(s): unpacked(policy, s) for group in groups for s in group}
+    for chunk in (groups[:1], groups[1:]):
+        samples = [s for group in chunk for s in group]
+        tokens, total = sum(len(s.tail) for s in samples), torch.zeros(())
+        for s in samples:
+            loss, acted = by_hand(objective, s, unpacked(own, s), before[id(s)], low, high)
+            weight = {
+                "token_mean": 1 / tokens,
+                "sequence_mean": 1 / len(s.tail) / len(samples),
+                "constant": 1 / cfg.max_new_tokens / len(samples),
+            }
+            total, clipped = total + loss.sum() * weight[aggregate], clipped + acted
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    after = dict(own.named_parameters())
+    expected = {n: p.detach() - after[n].detach() for n, p in policy.named_parameters()}
+    every = sum(len(s.tail) for group in groups for s in group)
+    assert 0 < clipped < every and row["clip_share"] == pytest.approx(clipped / every, abs=1.5 / every)
+    assert_equal(found, expected, 1e-3)
+
+
 # ---------------------------------------------------------------- staleness
 
 

@@ -285,6 +285,7 @@ def test_our_side_is_told_what_the_peer_is(tmp_path):
 
 
 @pytest.mark.peers
+@pytest.mark.slow
 def test_both_sides_really_run(tmp_path):
     pytest.importorskip("trl", reason="needs TRL: pip install 'r1-gym[peers]'")
     bench = grpo.Bench(tmp_path, repeats=1, steps=2)
