@@ -238,5 +238,7 @@ def _over_tasks(pairs: Mapping[str, _Pair], found: Mapping[str, Any], seed: int)
 
 
 def _detectable(error: float, problems: int) -> float | None:
-    """None where nothing differs, or one problem is all: then nobody knows."""
-    return stats.minimum_detectable_difference(error, problems) if error > 0 else None
+    """None where nothing differs, or one problem is all: then nobody knows. None also where shares would have to differ
+    by more than 1."""
+    least = stats.minimum_detectable_difference(error, problems) if error > 0 else None
+    return least if least is not None and least <= 1 else None

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from benchmarks.types import Said
 from r1env import records
 from r1env.errors import ConfigError, RunError
-from r1env.types import Grade
+from r1env.types import VERDICTS, Grade
 
 RUN, PROBLEMS, SAMPLES, GRADES, SUMMARY = (
     "run.json", "problems.jsonl", "samples.jsonl", "grades.jsonl", "summary.json",
@@ -81,6 +81,8 @@ class Store:
     def _joined(self, run: Mapping[str, Any]) -> dict[str, Any]:
         """What the directory is of, and what `run` adds to it."""
         path = self.directory / RUN
+        if not path.exists():
+            self._refuse_samples_of_nobody()
         before = read_run(self.directory) if path.exists() else {"benchmarks": {}, "notes": {}}
         for name, value in run.items():
             if name not in ("benchmarks", "notes") and name in before:
@@ -98,6 +100,14 @@ class Store:
         benchmarks = {**before["benchmarks"], **run["benchmarks"]}
         notes = {**before["notes"], **run.get("notes", {})}
         return {**before, **run, "benchmarks": benchmarks, "notes": notes}
+
+    def _refuse_samples_of_nobody(self) -> None:
+        samples = self.directory / SAMPLES
+        if samples.exists() and samples.stat().st_size:
+            raise RunError(
+                f"{self.directory} holds samples, and no {RUN} that says of which model: restore it, or choose another "
+                "--out"
+            )
 
     def begin(self) -> None:
         """Says what is asked, before the first that is new: from now on the evaluation is not finished."""
@@ -207,7 +217,8 @@ def read_run(directory: Path) -> dict[str, Any]:
     path = directory / RUN
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        run["benchmarks"].items(), run["notes"].items()
+        for known in (run["benchmarks"], run["notes"], run["notes"].get("held", {})):
+            known.items()
     except FileNotFoundError as error:
         raise RunError(f"{directory} holds no evaluation: there is no {RUN}; check the path") from error
     except OSError as error:
@@ -251,8 +262,11 @@ def _ids(problems: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
 def _lines_if_whole(path: Path) -> list[dict[str, Any]]:
     """The problems that were asked before; none where nobody can read them any more: they are written anew."""
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
+        text = path.read_text(encoding="utf-8")
+        found = [json.loads(line) for line in text.split("\n") if line]  # texts may hold other ends of lines
+        _ids(found)
+        return found
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
@@ -269,7 +283,7 @@ def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
         return
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; check the path") from error
-    offset = 0
+    offset, fields = 0, _FIELDS[path.name]
     with file:
         for number, line in enumerate(file, start=1):
             place, offset = offset, offset + len(line)
@@ -277,7 +291,7 @@ def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
                 continue
             try:
                 found = json.loads(line.decode())  # of bytes, json first finds out their encoding
-                key_of(found)
+                _check_fields(found, fields)
             except (ValueError, KeyError, TypeError) as error:
                 if not line.endswith(b"\n"):
                     return  # torn by a crash, or being written just now
@@ -286,6 +300,28 @@ def lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
                     "again what is lost"
                 ) from error
             yield place, len(line), found
+
+
+_WORD = (str,)
+_FIELDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    SAMPLES: {
+        "benchmark": _WORD, "problem": _WORD, "sample": (int,), "text": _WORD, "finish_reason": _WORD,
+        "tokens": (int, type(None)),
+    },
+    GRADES: {
+        "benchmark": _WORD, "problem": _WORD, "sample": (int,), "grader": _WORD, "verdict": _WORD, "parts": (dict,),
+        "extracted": (str, type(None)),
+    },
+}  # fmt: skip
+"""What figures and reports read of a line, and of which types."""
+
+
+def _check_fields(line: Any, fields: Mapping[str, tuple[Any, ...]]) -> None:
+    for name, types in fields.items():
+        if type(line[name]) not in types:  # and not isinstance: true is no number here
+            raise TypeError(f"{name} is {line[name]!r}")
+    if line.get("verdict", "wrong") not in VERDICTS:
+        raise ValueError(f"there is no verdict {line['verdict']}")
 
 
 def _same(directory: Path, name: str, before: Any, now: Any) -> None:

@@ -48,7 +48,7 @@ def add_parser(commands: Commands, add: Add) -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--tasks", metavar="NAME[,NAME]", help="benchmarks, or ids of environments")
-    what.add_argument("--suite", metavar="NAME", help="a set of benchmarks: quick, r1")
+    what.add_argument("--suite", metavar="NAME", help="a set of benchmarks: quick, r1, judged")
     parser.add_argument("--samples", metavar="K", type=int, help="samples a problem (default: the benchmark's)")
     parser.add_argument(
         "--limit", metavar="N", type=int, help="problems a benchmark, the first ones (default: all)"
@@ -110,8 +110,9 @@ def run(given: argparse.Namespace) -> Report:
     from benchmarks.output import Report
     from r1env.errors import ConfigError
 
-    if given.workers is not None and given.workers < 1:
-        raise ConfigError(f"--workers {given.workers}: give at least 1")
+    check_workers(given.workers)
+    if given.out == "":
+        raise ConfigError("--out is empty; give a directory")
     engine = engines.resolve(given.model, given.engine)
     wish = plan.Wish(
         tasks=_names(given),
@@ -156,6 +157,14 @@ def run(given: argparse.Namespace) -> Report:
         workers=given.workers,
     )
     return Report(document=document, show=lambda: show(document, out))
+
+
+def check_workers(workers: int | None) -> None:
+    """Raises ConfigError unless it is a number of grading processes."""
+    from r1env.errors import ConfigError
+
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: give at least 1")
 
 
 def judge(given: argparse.Namespace) -> Judging | None:

@@ -185,7 +185,10 @@ def _run(given: argparse.Namespace) -> Report:
     from benchmarks.lm_eval.runs import evaluate
     from benchmarks.output import Report
     from r1env import records
+    from r1env.errors import ConfigError
 
+    if given.limit is not None and given.limit < 1:
+        raise ConfigError(f"--limit {given.limit}: give at least 1")
     gen_kwargs = None if given.gen_kwargs is None else _object(given.gen_kwargs)
     engine_name = engines.resolve(given.model, given.engine)
     options = engine_options(given.engine_option)

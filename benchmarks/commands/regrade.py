@@ -52,11 +52,12 @@ def run(given: argparse.Namespace) -> Report:
     import collections
 
     from benchmarks import plan, tasks
-    from benchmarks.commands.eval import judge, show
+    from benchmarks.commands.eval import check_workers, judge, show
     from benchmarks.evaluate import evaluate
     from benchmarks.output import Report, say
     from benchmarks.store import held, read_grades, read_run
 
+    check_workers(given.workers)
     directory = Path(given.dir).expanduser()
     run = read_run(directory)
     wish = plan.Wish.of(run["notes"]["wish"], data_dir=given.data_dir)

@@ -102,6 +102,10 @@ def _config_of(model: str) -> dict[str, Any] | None:
     Raises:
         CheckpointError: neither.
     """
+    if not model:
+        raise CheckpointError(
+            "--model is empty; give a checkpoint directory, a hub name, or a server's address"
+        )
     path = Path(model).expanduser()
     if not path.is_dir():
         if model.count("/") == 1 and not model.startswith((".", "/", "~")):

@@ -3,14 +3,16 @@
 Both sides read the same file, ask the same instant model for the same responses (the dataset's own working, every second
 one with a wrong answer), and end with their figures. Ours is the whole of `r1-bench eval`: every sample and grade on disk,
 killable graders, reports. lm-eval's is `simple_evaluate` on a task in the manner of its own `gsm8k`, without examples: the
-last number is the answer, and of several samples the first is scored. Imports are not counted, the start of our grading
-processes is.
+last number is the answer, and of several samples the first is scored. Imports are counted on neither side; the start of
+our grading processes (the cores, at most 4) and what lm-eval notes of its environment are. Both engines and lm-eval's
+grading have one thread.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 2
 """A problem: a right one and a wrong one."""
+ACCURACIES = {"ours": 0.5, "lm-eval": 1.0}
+"""What each side must find: lm-eval scores the first sample of two, which is right."""
 
 
 def measure(options: Options) -> list[Row]:
@@ -61,6 +65,10 @@ def _row(here: Path, problems: int, repeats: int) -> Row:
         why = f"exit code {error.returncode}: {error.output}"
         return Row(name="harness", shape=shape, threads=1, peer="lm-eval", failure=why)
     details = {side: dict(of_side[-1].details) for side, of_side in runs.items()}
+    for side, accuracy in ACCURACIES.items():
+        if not math.isclose(details[side]["accuracy"], accuracy, abs_tol=1e-3):
+            why = f"{side} found accuracy {details[side]['accuracy']}, and the model's is {accuracy}"
+            return Row(name="harness", shape=shape, threads=1, peer="lm-eval", failure=why)
     return compare(
         name="harness",
         shape=shape,

@@ -101,6 +101,8 @@ def _ours(responses: Mapping[str, list[str]], here: Path, out: Path) -> tuple[fl
 
 def _lm_eval(responses: Mapping[str, list[str]], here: Path, out: Path) -> tuple[float, float]:
     import lm_eval
+    import lm_eval.evaluator  # with torch and transformers; `import lm_eval` alone puts it off into the measured time
+    import scipy.stats  # noqa: F401
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from benchmarks.evaluate import Work
-from benchmarks.store import key_of, read_grades, read_samples
-from r1env.errors import RunError
+from benchmarks.store import Store, key_of, read_grades, read_samples
+from r1env.errors import ConfigError, RunError
 from tests.benchmarks import canned
 
 SAMPLES = 48
@@ -100,6 +100,74 @@ def test_a_damaged_line_is_named(tmp_path, name, damage):
         file.write(damage)
     with pytest.raises(RunError, match=f"{name} line 5 is damaged"):
         canned.run(tmp_path, limit=1)
+
+
+SPOILT = [
+    ("samples.jsonl", "text", None), ("samples.jsonl", "text", 5), ("samples.jsonl", "tokens", "x"),
+    ("samples.jsonl", "sample", "1"), ("samples.jsonl", "sample", True), ("samples.jsonl", "problem", {}),
+    ("samples.jsonl", "benchmark", []), ("grades.jsonl", "verdict", "maybe"), ("grades.jsonl", "verdict", None),
+    ("grades.jsonl", "parts", [1]), ("grades.jsonl", "extracted", 3), ("grades.jsonl", "sample", 1.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "field", "value"), SPOILT)
+def test_a_line_whose_fields_make_no_sense_is_named_and_nothing_is_touched(tmp_path, name, field, value):
+    canned.run(tmp_path, limit=1)
+    whole = lines(tmp_path / name)
+    for spoilt in ({**whole[1], field: value}, {k: v for k, v in whole[1].items() if k != field}):
+        written = "".join(json.dumps(line) + "\n" for line in (whole[0], spoilt, *whole[2:]))
+        (tmp_path / name).write_text(written)
+        with pytest.raises(RunError, match=f"{name} line 2 is damaged"):
+            canned.run(tmp_path, limit=1)
+        assert (tmp_path / name).read_text() == written
+        assert name != "samples.jsonl" or (tmp_path / "manifest.json").exists()
+
+
+def test_samples_of_nobody_are_refused(tmp_path):
+    canned.run(tmp_path, limit=1)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(RunError, match=r"no run\.json that says of which model"):
+        canned.run(tmp_path, limit=1)
+
+
+def test_a_sample_that_is_there_twice_counts_once(tmp_path, undisturbed):
+    canned.run(tmp_path)
+    whole = lines(tmp_path / "samples.jsonl")
+    with (tmp_path / "samples.jsonl").open("a") as file:
+        file.writelines(
+            json.dumps({**line, "text": "I do not know.", "tokens": 900}) + "\n" for line in whole[:9]
+        )
+    again = canned.run(tmp_path)
+    assert again["tasks"] == undisturbed[1]["tasks"] and content(tmp_path) == content(undisturbed[0])
+
+
+def test_what_is_added_to_a_finished_evaluation_makes_it_unfinished(tmp_path):
+    canned.run(tmp_path, limit=2)
+    assert (tmp_path / "manifest.json").exists()
+
+    class Dies(canned.Canned):
+        def generate(self, asks):
+            yield next(super().generate(asks))
+            raise RunError("the device is gone")
+
+    with pytest.raises(RunError, match="the device is gone"):
+        canned.run(tmp_path, Dies(), limit=3)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b"])
+def test_problems_may_hold_other_ends_of_lines(tmp_path, end):
+    """GSM8K has some; the guard against other problems must still read them."""
+    run = {"benchmarks": {}, "notes": {}}
+    problems = [{"benchmark": "A", "problem": str(n), "messages": f"one{end}two"} for n in range(2)]
+    with Store(tmp_path, run, problems) as store:
+        store.begin()
+    with Store(tmp_path, run, [{"benchmark": "B", "problem": "1"}]) as store:
+        store.begin()
+    held = [json.loads(line) for line in (tmp_path / "problems.jsonl").read_text().split("\n") if line]
+    assert [(line["benchmark"], line["problem"]) for line in held] == [("B", "1"), ("A", "0"), ("A", "1")]
+    with pytest.raises(ConfigError, match="samples of other problems"):
+        Store(tmp_path, run, [{"benchmark": "A", "problem": "9"}])
 
 
 def test_a_blank_line_is_none(tmp_path, undisturbed):
