@@ -74,7 +74,7 @@ def read(directory: Path) -> Index:
                 key=key,
                 offset=offset,
                 size=size,
-                tokens=line.get("tokens"),
+                tokens=line["tokens"],
                 characters=len(text),
                 finish_reason=line["finish_reason"],
                 reasons=THINK_OPEN in text or THINK_CLOSE in text,
@@ -84,8 +84,8 @@ def read(directory: Path) -> Index:
             offset=offset,
             size=size,
             verdict=line["verdict"],
-            extracted=line.get("extracted"),
-            parts=line.get("parts") or {},
+            extracted=line["extracted"],
+            parts=line["parts"],
         )
         for offset, size, line in lines(directory / GRADES)
     }

@@ -43,7 +43,10 @@ def test_a_later_grade_counts_and_texts_are_found_where_they_stand(directory: Pa
     first = lines(directory / "samples.jsonl")[0]
     key = {name: first[name] for name in ("benchmark", "problem", "sample")}
     with (directory / "grades.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**key, "grader": "newer", "verdict": "unscorable", "extracted": None}) + "\n")
+        file.write(
+            json.dumps({**key, "grader": "newer", "verdict": "unscorable", "parts": {}, "extracted": None})
+            + "\n"
+        )
         file.write('{"benchmark": "aime24", "prob')  # torn by a crash
     found = evaluation.read(directory)
     assert len(found.samples) == 30 * 8 + 120 * 2 + 12 * 4
