@@ -105,6 +105,7 @@ def test_a_hugging_face_model(tiny_llama, tmp_path, capsys):
         (("--model", "{m}", "--tasks", "r1env/Maths-v0"), "did you mean 'r1env/Math-v0'?"),
         (("--model", "{m}", "--tasks", "leetcode", "--data-dir", "{t}"), "leetcode is not in"),
         (("--model", "{t}", "--suite", "quick"), "holds no config.json"),
+        (("--model", "", "--suite", "quick"), "--model is empty"),
         (("--model", "{t}/nothing", "--suite", "quick"), "there is no such directory"),
         (("--model", "{m}", "--suite", "quick", "--samples", "0"), "--samples 0: give at least 1"),
         (("--model", "{m}", "--suite", "quick", "--workers", "0"), "--workers 0: give at least 1"),
@@ -206,6 +207,22 @@ def test_regrade_tells_what_changed(evaluated, tmp_path, capsys):
     assert document["regraded"] == {"samples": 1, "changed": {"quick-math": {f"unscorable → {actual}": 1}}}
     code, out, _ = run(capsys, "regrade", directory, "--all", "--json", "--workers", 1)
     assert json.loads(out)["regraded"] == {"samples": 12, "changed": {}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("eval", "--model", "x/y", "--suite", "quick", "--out", ""), "--out is empty"),
+        (("regrade", "somewhere", "--workers", "0"), "--workers 0: give at least 1"),
+        (
+            ("lm-eval", "run", "--model", "x/y", "--tasks", "t", "--out", "out", "--limit", "0"),
+            "--limit 0: give at least 1",
+        ),
+    ],
+)
+def test_what_makes_no_sense_stops_before_anything_is_read(arguments, words, capsys):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and words in err and len(err.splitlines()) == 1
 
 
 def test_regrade_needs_an_evaluation_that_is_whole(evaluated, tmp_path, capsys):

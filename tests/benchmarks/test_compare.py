@@ -91,6 +91,9 @@ def test_unscorable_and_missing_problems_are_left_out(tmp_path):
 def test_the_same_run_twice_differs_in_nothing(tmp_path):
     a = write(tmp_path / "a", {"t": entry(shares(0))})
     found = compare.compare(a, a)["tasks"]["t"]
+    assert (
+        compare._detectable(0.1, 30) < 1 and compare._detectable(0.4, 3) is None
+    )  # beyond 1 nothing can differ
     assert found["difference"] == 0 and found["p"] == found["p_holm"] == 1.0 and found["detectable"] is None
     low, high = found["difference_ci95"]
     assert -low == high == stats.share_ci95([0] * 40).high > 0, "40 problems leave room for others"

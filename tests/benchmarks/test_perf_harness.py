@@ -23,6 +23,13 @@ def test_both_sides_are_measured(data_dir):
 
 
 @needs_lm_eval
+def test_a_side_that_finds_another_accuracy_is_no_measurement(data_dir, monkeypatch):
+    monkeypatch.setitem(harness.ACCURACIES, "lm-eval", 0.5)
+    (row,) = harness.measure(Options(repeats=1, steps=1, tiny=True))
+    assert row.failure == "lm-eval found accuracy 1.0, and the model's is 0.5"
+
+
+@needs_lm_eval
 def test_without_data_it_says_where_they_belong(monkeypatch, tmp_path):
     monkeypatch.setenv("R1_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match=r"gsm8k/test\.jsonl"):
