@@ -87,6 +87,7 @@ def _run(settings: dict[str, Any], files: str, meeting: str) -> Any:
             memswap_limit="4g",
             pids_limit=256,
             user="0:0",
+            environment=runtime.ENVIRONMENT,
             labels={_LABEL: str(os.getpid())},
         )
     except Exception as error:  # the engine's errors are of many kinds

@@ -25,6 +25,13 @@ INSIDE = ("zygote.py", "runner.py", "channel.py", "seccomp.py", "landlock.py", "
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 NOBODY = 65534
 _PREFIX = "r1-sandbox-"
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "LD_BIND_NOW": "1",
+}
+"""Of a zygote. What its libraries take from each other is looked up at its start, not by every program anew."""
 _BOOT = "import sys; sys.path.insert(0, {path!r}); import json, zygote; zygote.main(json.loads(sys.argv[1]))"
 
 
@@ -150,7 +157,6 @@ def started(
         SandboxError: it did not start.
     """
     errors = tempfile.TemporaryFile()  # noqa: SIM115  the zygote closes it
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
     try:
         process = subprocess.Popen(
             arguments,
@@ -159,7 +165,7 @@ def started(
             stderr=errors,
             pass_fds=(theirs.fileno(),),
             cwd="/",
-            env={**environment, **more.pop("env", {})},
+            env={**ENVIRONMENT, **more.pop("env", {})},
             **more,
         )
         theirs.close()

@@ -10,6 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Protocol
 
 from r1env.errors import SandboxError
-from r1env.sandbox.job import Job, Result, Status
+from r1env.sandbox.job import Job, Limits, Result, Status
 
 START_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
@@ -213,7 +214,7 @@ class _Run:
         else:
             program = _memory("program", job.text)
             self._own.append(program)
-        header = {"action": job.action, "command": job.command, "suffix": job.suffix, "limits": dataclasses.asdict(job.limits)}  # fmt: skip
+        header = {"action": job.action, "command": job.command, "suffix": job.suffix, "limits": _plain(job.limits)}  # fmt: skip
         self.zygote.begin(header, [program, *self._own[:4], *self._channel])
 
     def hear(self) -> None:
@@ -230,8 +231,11 @@ class _Run:
                 status="sandbox_error", detail=f"the program could not be started: {report['failure']}"
             )
         most = int(limits.output_mb * 2**20)
-        stdout, stderr, output = (os.pread(descriptor, most, 0) for descriptor in self._own[1:4])
-        full = any(os.fstat(descriptor).st_size >= most for descriptor in self._own[1:4])
+        sizes = [os.fstat(descriptor).st_size for descriptor in self._own[1:4]]
+        stdout, stderr, output = (
+            os.pread(descriptor, min(size, most), 0) for descriptor, size in zip(self._own[1:4], sizes)
+        )
+        full = max(sizes) >= most
         cpu_s, memory_mb = float(report["cpu_s"]), float(report["memory_mb"])
         killed_by, code = report["signal"], report["exit_code"]
         status: Status = "ok"
@@ -261,6 +265,11 @@ class _Run:
     def close(self) -> None:
         """Lets go of all files."""
         _close(self._own)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain(limits: Limits) -> dict[str, Any]:
+    return dataclasses.asdict(limits)
 
 
 def _memory(name: str, content: bytes = b"", flags: int = 0) -> int:

@@ -6,12 +6,13 @@ answer is right: it only carries values out, as `wire` writes them, and whoever 
 
 from __future__ import annotations
 
+import _signal
+import _thread
 import builtins
 import io
 import json
 import linecache
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -27,40 +28,60 @@ OUT_OF_MEMORY = 120
 ENVIRONMENT = {
     "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONHASHSEED": "0", "OPENSSL_CONF": "/dev/null",
 }  # fmt: skip
+_home, _environment = "", {b"": b""}  # of all programs of a zygote, as a rule
 _HOPELESS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
 def warm_up(work: str) -> None:
     """Does once, before any fork, what every program would do at first."""
     os.environ.clear()
-    os.environ.update(ENVIRONMENT, HOME=work, TMPDIR=work)
-    sys.stdin = io.TextIOWrapper(
-        io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8", errors="surrogateescape"
-    )
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(1, "w", closefd=False), 1 << 16), encoding="utf-8", errors="surrogateescape"
-    )
+    os.environ.update(ENVIRONMENT)
+    _live_in(work)
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(__file__)]
+    sys.stdin = _text(io.BufferedReader(io.FileIO(0, closefd=False)), "surrogateescape")
+    sys.stdout = _text(io.BufferedWriter(io.FileIO(1, "w", closefd=False), 1 << 16), "surrogateescape")
     sys.stderr = io.TextIOWrapper(
         io.FileIO(2, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
     )
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, f"__{name}__", getattr(sys, name))
     sys.argv = ["solution.py"]
-    compile("lambda x: [x for x in (1, 2)]", "warm", "exec")
+    _rehearse()
+
+
+def _rehearse() -> None:
+    """What Python finds and keeps when something is done for the first time, every program finds then."""
     wire.loads(wire.dumps([1, 2.5, "x", (1,), {1: 2}]))
+    given, taken = os.pipe()
+    text = _text(io.BufferedWriter(io.FileIO(taken, "w"), 1 << 16), "surrogateescape")
+    print("1", file=text)
+    text.close()
+    with _text(io.BufferedReader(io.FileIO(given)), "surrogateescape") as lines:
+        exec(
+            compile("def f(x): return [x for x in x]\nf(lines.readline()[::-1])", "rehearsal", "exec"), locals()
+        )
 
 
 def run(job: dict, work: str) -> None:
     """Does what `job` says, and ends this process."""
-    if os.environ["HOME"] != work:
-        os.environ.update(HOME=work, TMPDIR=work)
+    if work != _home:
+        _live_in(work)
     actions = {"program": _program, "calls": _calls, "serve": _serve, "harness": _harness}
     if job["action"] in actions:
-        sys.path[:] = [path for path in sys.path if path != os.path.dirname(__file__)]
         code = _guard(actions[job["action"]])
     else:
         code = _guard(lambda: _native(job, work))
     os._exit(code)
+
+
+def _text(file, errors: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8", errors=errors)
+
+
+def _live_in(work: str) -> None:
+    global _home, _environment
+    os.environ.update(HOME=work, TMPDIR=work)
+    _home, _environment = work, dict(os.environb)
 
 
 def _guard(action) -> int:
@@ -76,7 +97,8 @@ def _guard(action) -> int:
         code = 1
         _say_why()
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if _thread._count():
+            threading._shutdown()  # type: ignore[attr-defined]
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
@@ -92,9 +114,8 @@ def _say_why() -> None:
 
 
 def _read(descriptor: int) -> bytes:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    with open(descriptor, "rb", closefd=False) as file:
-        return file.read()
+    """All of a file in memory, without the objects that `open` makes."""
+    return os.pread(descriptor, os.lseek(descriptor, 0, os.SEEK_END), 0)
 
 
 def _module(name: str, source: bytes) -> types.ModuleType:
@@ -171,12 +192,14 @@ def _harness() -> None:
 
 def _native(job: dict, work: str) -> None:
     """An executable, an interpreter's script, or a compiler's source."""
-    for number in (signal.SIGINT, signal.SIGPIPE):  # which Python and the zygote ignore
-        signal.signal(number, signal.SIG_DFL)
+    for number in (_signal.SIGINT, _signal.SIGPIPE):  # which Python and the zygote ignore
+        _signal.signal(
+            number, _signal.SIG_DFL
+        )  # the module `signal` makes names of numbers, for longer than a fork takes
     if job["action"] == "binary":
         os.set_inheritable(PROGRAM, False)
         os.close(OUTPUT)
-        os.execve(PROGRAM, ["program"], dict(os.environ))
+        os.execve(PROGRAM, ["program"], _environment)
     source, binary = os.path.join(work, "solution" + job["suffix"]), os.path.join(work, "program")
     with open(source, "wb") as file:
         file.write(_read(PROGRAM))
@@ -185,7 +208,7 @@ def _native(job: dict, work: str) -> None:
         for descriptor in (PROGRAM, OUTPUT):
             os.close(descriptor)
         os.execvp(command[0], command)
-    child = os.posix_spawnp(command[0], command, dict(os.environ))
+    child = os.posix_spawnp(command[0], command, _environment)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code:
         raise SystemExit(code if code > 0 else 1)

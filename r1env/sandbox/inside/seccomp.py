@@ -92,10 +92,14 @@ _IOCTL = (
 _ENOSYS = 38
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000 | _ENOSYS, 0x80000000
 _PRETEND = 0x00050000
-_LOAD, _EQUAL, _GREATER, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _JUMP, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06
+_X32 = 0x40000000  # from here on the calls of x86_64 with short pointers
 _NUMBER, _ARCHITECTURE, _ARGUMENT = 0, 4, 16
 _SET_NO_NEW_PRIVS, _SET_SECCOMP, _MODE_FILTER = 38, 22, 2
-_libc = ctypes.CDLL(None, use_errno=True)
+_Line = tuple[int, int, int, int]
+_ALLOWED: _Line = (_RETURN, 0, 0, _ALLOW)
+_REFUSED: _Line = (_RETURN, 0, 0, _ERRNO)
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def supported() -> bool:
@@ -103,7 +107,6 @@ def supported() -> bool:
     return platform.machine() in _ARCHITECTURES
 
 
-@functools.cache
 def build(*, processes: bool) -> bytes:
     """The filter.
 
@@ -118,40 +121,60 @@ def build(*, processes: bool) -> bytes:
         (_RETURN, 0, 0, _KILL),
         (_LOAD, 0, 0, _NUMBER),
     ]
-    if column == 0:  # the x32 calls of x86_64
-        code += [(_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)]
-    for name, pair in GUARDED.items():
-        number = pair[column]
-        if number is None:
-            continue
-        rule = _rule(name, processes)
-        code += [(_EQUAL, 0, len(rule), number), *rule]
-    allowed = sorted(number for pair in PLAIN.values() if (number := pair[column]) is not None)
-    for low, high in _runs(allowed):
-        code += [
-            (_GREATER, 3, 0, high),
-            (_AT_LEAST, 0, 1, low),
-            (_RETURN, 0, 0, _ALLOW),
-            (_RETURN, 0, 0, _ERRNO),
-        ]
-    code.append((_RETURN, 0, 0, _ERRNO))
+    verdicts = {n: [_ALLOWED] for pair in PLAIN.values() if (n := pair[column]) is not None}
+    verdicts |= {n: _rule(name, processes) for name, pair in GUARDED.items() if (n := pair[column]) is not None}
+    code += _search(_segments(verdicts, x32=column == 0))
     return b"".join(struct.pack("=HBBI", *line) for line in code)
 
 
-def install(program: bytes) -> None:
-    """Confines this process and all it starts, for ever.
+def _segments(verdicts: dict[int, list[_Line]], *, x32: bool) -> list[tuple[int, list[_Line]]]:
+    """Where numbers of calls begin that get another verdict than those below them; the first is 0."""
+    starts = {0: [_REFUSED]} | {number + 1: [_REFUSED] for number in verdicts} | verdicts
+    if x32:
+        starts[_X32] = [(_RETURN, 0, 0, _KILL)]
+    found: list[tuple[int, list[_Line]]] = []
+    for number in sorted(starts):
+        if not found or found[-1][1] != starts[number]:
+            found.append((number, starts[number]))
+    return found
+
+
+def _search(segments: list[tuple[int, list[_Line]]]) -> list[_Line]:
+    """Finds a number's verdict in as few steps as there are halvings.
+
+    The kernel goes through a filter for every call there is, once, when it is installed, which is at every job's start:
+    by a list from first to last that takes longer than all else that confines.
+    """
+    if len(segments) == 1:
+        return segments[0][1]
+    middle = len(segments) // 2
+    below, above = _search(segments[:middle]), _search(segments[middle:])
+    pivot = segments[middle][0]
+    if len(below) < 256:
+        return [(_AT_LEAST, len(below), 0, pivot), *below, *above]
+    return [(_AT_LEAST, 0, 1, pivot), (_JUMP, 0, 0, len(below)), *below, *above]
+
+
+@functools.cache
+def prepare(*, processes: bool) -> tuple[object, bytes]:
+    """The filter as the kernel takes it, and a pointer to it. Made before a fork, no child has to make it."""
+    program = build(processes=processes)
+    code = ctypes.create_string_buffer(program, len(program))
+    return code, struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+
+
+def install(*, processes: bool) -> None:
+    """Confines this process and all it starts, for ever; `processes` as in `build`.
 
     Raises:
         OSError: the kernel has no seccomp, or refuses.
     """
-    code = ctypes.create_string_buffer(program, len(program))
-    description = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    for call in ((_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (_SET_SECCOMP, _MODE_FILTER, description, 0, 0)):
-        if _libc.prctl(*call):
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    _, pointer = prepare(processes=processes)
+    if _prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or _prctl(_SET_SECCOMP, _MODE_FILTER, pointer, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _rule(name: str, processes: bool) -> list[tuple[int, int, int, int]]:
+def _rule(name: str, processes: bool) -> list[_Line]:
     """What is done with a call that is allowed under conditions; ends in a verdict."""
     if name == "ioctl":
         return _one_of(1, _IOCTL)
@@ -163,7 +186,7 @@ def _rule(name: str, processes: bool) -> list[tuple[int, int, int, int]]:
         kinds = tuple(
             kind | flags for kind in _CONNECTED for flags in (0, _NONBLOCK, _CLOEXEC, _NONBLOCK | _CLOEXEC)
         )
-        return [_argument(0), (_EQUAL, 1, 0, _AF_UNIX), (_RETURN, 0, 0, _ERRNO), *_one_of(1, kinds)]
+        return [_argument(0), (_EQUAL, 1, 0, _AF_UNIX), _REFUSED, *_one_of(1, kinds)]
     if (
         name == "rt_sigaction"
     ):  # of SIGCHLD seems to succeed: children that nobody waits for would be on nobody's account
@@ -171,47 +194,37 @@ def _rule(name: str, processes: bool) -> list[tuple[int, int, int, int]]:
         return [
             _argument(0),
             (_EQUAL, 1, 0, signal.SIGCHLD),
-            (_RETURN, 0, 0, _ALLOW),
+            _ALLOWED,
             low,
             (_EQUAL, 0, 2, 0),
             high,
             (_EQUAL, 1, 0, 0),
             (_RETURN, 0, 0, _PRETEND),
-            (_RETURN, 0, 0, _ALLOW),
+            _ALLOWED,
         ]
     if name == "setrlimit":
-        return [(_RETURN, 0, 0, _ALLOW)]
+        return [_ALLOWED]
     if name == "clone":
-        threads_only = [] if processes else [(_ANY_BIT, 1, 0, _THREAD), (_RETURN, 0, 0, _ERRNO)]
+        threads_only = [] if processes else [(_ANY_BIT, 1, 0, _THREAD), _REFUSED]
         return [
             _argument(0),
             (_ANY_BIT, 0, 1, _NEW_NAMESPACES),
-            (_RETURN, 0, 0, _ERRNO),
+            _REFUSED,
             *threads_only,
-            (_RETURN, 0, 0, _ALLOW),
+            _ALLOWED,
         ]
     if processes:
-        return [(_RETURN, 0, 0, _ALLOW)]
+        return [_ALLOWED]
     if name in ("kill", "tgkill"):
         return _one_of(0, (os.getpid(),))
-    return [(_RETURN, 0, 0, _ERRNO)]
+    return [_REFUSED]
 
 
-def _one_of(place: int, values: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+def _one_of(place: int, values: tuple[int, ...]) -> list[_Line]:
     tests = [(_EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [_argument(place), *tests, (_RETURN, 0, 0, _ERRNO), (_RETURN, 0, 0, _ALLOW)]
+    return [_argument(place), *tests, _REFUSED, _ALLOWED]
 
 
-def _argument(place: int) -> tuple[int, int, int, int]:
+def _argument(place: int) -> _Line:
     # The lower half, in which all that is asked for lies; the kernel itself takes no more of these arguments.
     return (_LOAD, 0, 0, _ARGUMENT + 8 * place)
-
-
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return [(low, high) for low, high in runs]

@@ -6,7 +6,10 @@ outputs. It never reads those itself, so that a child, which inherits its memory
 what freed memory may still show of their limits and how they ended.
 
 A job is one child, which becomes the program. This process waits, ends everything that is left of it, and says over the
-socket, which the program does not have, how it went. How the program is kept apart is told by `isolation`:
+socket, which the program does not have, how it went. What a child needs is made before the fork where that can be: a page
+that either side touches after it is copied, and those copies are most of a job's time.
+
+How the program is kept apart is told by `isolation`:
 
 - `namespaces`: this is the first process of a process namespace, out of reach of the signals of all others in it, which
   are the program's and can be ended together. The work directory is a mount. Inside bubblewrap.
@@ -18,10 +21,10 @@ socket, which the program does not have, how it went. How the program is kept ap
 
 from __future__ import annotations
 
+import _signal
 import array
 import contextlib
 import ctypes
-import fcntl
 import functools
 import gc
 import importlib
@@ -42,22 +45,29 @@ import seccomp
 
 PROGRAM, STDIN, STDOUT, STDERR, OUTPUT, FROM_PEER, TO_PEER = range(7)
 """Places of a job's descriptors; the last two only where it talks to another."""
-SPARE_PROCESSES = 4  # this one, and what bubblewrap has of this user
+_OTHERS = {"namespaces": 4, "uid": 0}  # processes of the same user: this one, and what bubblewrap has
 _ABANDONED_S = 0.5  # until it is seen that whoever gave a job is gone
 _CLEARING_S = 2.0  # for what a job has left, until that is held against it
 INTERPRETER, RESERVED = 96 << 20, 1024 << 20  # address space that Python itself takes, and that others reserve
 _TELLS = 7
+_ENDS = {signal.SIGCHLD}
+_ASIDE = 32  # descriptors from here on are free: a zygote has fewer, and a table of 64 need not grow
+_MOST_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _NEWNS = 0x00020000
 _MS_NOSUID, _MS_NODEV, _DETACH = 2, 4, 2
 _ALL_KINDS = 0x40000000  # of children; __WALL
 _SET_PDEATHSIG, _SET_DUMPABLE, _SET_CHILD_SUBREAPER = 1, 4, 36
-_CAPABILITIES_3, _CAPBSET_READ, _CAPBSET_DROP, _CAP_AMBIENT, _CLEAR_ALL = 0x20080522, 23, 24, 47, 4
+_CAPABILITIES_3, _CAPBSET_DROP, _CAP_AMBIENT, _CLEAR_ALL = 0x20080522, 24, 47, 4
 COMMON = (
     "bisect", "collections", "copy", "datetime", "decimal", "fractions", "heapq", "io", "itertools", "math", "operator",
     "random", "re", "statistics", "string", "threading", "traceback", "typing",
 )  # fmt: skip
 """Modules that programs often use: found in memory after the fork."""
 _libc = ctypes.CDLL(None, use_errno=True)
+_syscall = ctypes.PyDLL(None).syscall  # which keeps the interpreter's lock: there is one thread
+_CLONE = 56 if os.uname().machine == "x86_64" else 220
+_capset = _libc.capset
+_NO_CAPABILITIES = ((ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)())
 
 
 def main(settings: dict) -> None:
@@ -73,8 +83,8 @@ def main(settings: dict) -> None:
     for uid in settings.get("uids", ()):
         _as_user(uid, settings["sweeper"], _end_all)  # of an earlier zygote that was killed
     if settings["isolation"] in ("namespaces", "uid"):
-        seccomp.build(processes=True)
-        _bounding()
+        seccomp.prepare(processes=True)
+        _drop_what_could_be_gained()
     _libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0)
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # whoever loses its parent becomes this one's
     for name in COMMON:
@@ -134,10 +144,9 @@ def _clone() -> int:
 
     Those are for threads, of which there is but one here, and take a third of a program's start.
     """
-    number = 56 if os.uname().machine == "x86_64" else 220
-    child = _libc.syscall(number, signal.SIGCHLD, 0, 0, 0, 0)
+    child = _syscall(_CLONE, signal.SIGCHLD, 0, 0, 0, 0)
     if child < 0:
-        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+        raise OSError("clone: there are too many processes, or too little memory")
     return child
 
 
@@ -212,12 +221,13 @@ def _keep(
     started = time.monotonic()
     isolation = settings["isolation"]
     hears, tells = os.pipe()
+    used = _Used()
+    limits = _limits(job["action"] == "script", **job["limits"])
     program = _clone()
     if program == 0:
-        _become(job, descriptors, settings, uid, work, tells)
+        _become(job, descriptors, limits, settings, uid, work, tells)
     for descriptor in (*descriptors, tells):
         os.close(descriptor)
-    used = _Used()
     status, late = _wait(program, started, job["limits"], used, connection)
     while used.bury() is not None:  # as long as there is anybody: all that lose their parents become ours
         _end(program, isolation, uid, settings.get("sweeper"))
@@ -258,21 +268,26 @@ def _wait(
 ) -> tuple[int, str | None]:
     """Waits for the program, ends it when it is late or nobody waits for it, and buries what loses its parent."""
     clock = (~program << 3) | 2  # of a process's CPU time; clock_getcpuclockid(3)
-    abandoned = select.poll()
-    abandoned.register(connection, 0)  # a hang-up is told always
+    left = min(limits["wall_s"], limits["cpu_s"] + 0.001)
     late = None  # of a job that nobody waits for any more it does not matter what it says
     while True:
-        left = limits["wall_s"] - (time.monotonic() - started)
-        with contextlib.suppress(OSError):
-            left = min(left, limits["cpu_s"] - time.clock_gettime(clock) + 0.001)
-        if late is None and (left <= 0 or abandoned.poll(0)):
-            late = "wall" if time.monotonic() - started >= limits["wall_s"] else "cpu"
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(program, signal.SIGKILL)
-        signal.sigtimedwait({signal.SIGCHLD}, _ABANDONED_S if late else min(_ABANDONED_S, max(0.002, left)))
+        signal.sigtimedwait(_ENDS, _ABANDONED_S if late else min(_ABANDONED_S, max(0.002, left)))
         while (ended := used.bury()) is not None and ended[0]:
             if ended[0] == program:
                 return ended[1], late
+        left = limits["wall_s"] - (time.monotonic() - started)
+        with contextlib.suppress(OSError):
+            left = min(left, limits["cpu_s"] - time.clock_gettime(clock) + 0.001)
+        if late is None and (left <= 0 or _hung_up(connection)):
+            late = "wall" if time.monotonic() - started >= limits["wall_s"] else "cpu"
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(program, signal.SIGKILL)
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    abandoned = select.poll()
+    abandoned.register(connection, 0)  # a hang-up is told always
+    return bool(abandoned.poll(0))
 
 
 def _end(program: int, isolation: str, uid: int | None, sweeper: int | None) -> None:
@@ -317,7 +332,7 @@ def _as_user(
             late()
             os.waitpid(child, 0)
             return False
-        signal.sigtimedwait({signal.SIGCHLD}, left)
+        signal.sigtimedwait(_ENDS, left)
     return True
 
 
@@ -362,15 +377,23 @@ def _become_user(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, work: str, tells: int) -> None:
+def _become(
+    job: dict,
+    descriptors: list[int],
+    limits: list[tuple[int, int, int]],
+    settings: dict,
+    uid: int | None,
+    work: str,
+    tells: int,
+) -> None:
     """Turns this process into the program. Nothing of the zygote's is left to it; `tells` hears why that failed."""
     arranged = tells
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.setsid()
         _arrange(descriptors[PROGRAM:], tells)
         arranged = _TELLS
-        _limit(job, settings["isolation"])
+        _limit(job, limits, settings["isolation"])
         _confine(job, settings, uid, work)
         os.close(_TELLS)
     except BaseException as error:  # it must not go on as a half-confined zygote
@@ -382,36 +405,45 @@ def _become(job: dict, descriptors: list[int], settings: dict, uid: int | None, 
 def _arrange(given: list[int], tells: int) -> None:
     """Descriptors 0 to 2 are standard ones, then program, output and channel as `runner` has them; no others are open."""
     places = [runner.PROGRAM, 0, 1, 2, runner.OUTPUT, runner.FROM_PEER, runner.TO_PEER][: len(given)]
-    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 100) for descriptor in given]
-    moved.append(fcntl.fcntl(tells, fcntl.F_DUPFD, 100))
     places.append(_TELLS)
-    for source, place in zip(moved, places):
-        os.dup2(source, place)
-    os.closerange(_TELLS + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    for aside, source in enumerate([*given, tells], _ASIDE):  # where none of them is, as yet
+        os.dup2(source, aside)
+    for aside, place in enumerate(places, _ASIDE):
+        os.dup2(aside, place)
+    os.closerange(_TELLS + 1, _MOST_DESCRIPTORS)
     if len(given) <= FROM_PEER - PROGRAM:
         os.closerange(runner.FROM_PEER, _TELLS)
 
 
-def _limit(job: dict, isolation: str) -> None:
-    limits = job["limits"]
-    memory, size = int(limits["memory_mb"] * 2**20), int(limits["output_mb"] * 2**20)
-    cpu = int(limits["cpu_s"]) + 1  # the zygote ends it earlier; this is for its children
-    script = job["action"] == "script"
+@functools.lru_cache(maxsize=4)
+def _limits(
+    script: bool, *, memory_mb: float, output_mb: float, cpu_s: float, **_
+) -> list[tuple[int, int, int]]:
+    """What the kernel is asked for, found before the fork: what a child does not touch it need not copy."""
+    memory, size = int(memory_mb * 2**20), int(output_mb * 2**20)
+    cpu = int(cpu_s) + 1  # the zygote ends it earlier; this is for its children
     space = memory + (RESERVED if script else INTERPRETER)
     # That of every thread as well: node ends in a deadlock where its threads find no room.
     stack = min(memory, (8 if script else 64) << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (space, space))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
+    return [
+        (resource.RLIMIT_AS, space, space),
+        (resource.RLIMIT_DATA, memory, memory),
+        (resource.RLIMIT_STACK, stack, stack),
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_FSIZE, size, size),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_NOFILE, 128, 128),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+    ]
+
+
+def _limit(job: dict, limits: list[tuple[int, int, int]], isolation: str) -> None:
+    for what, soft, hard in limits:
+        resource.setrlimit(what, (soft, hard))
     if isolation != "none":
-        others = {"namespaces": SPARE_PROCESSES, "uid": 0}.get(isolation)
-        processes = limits["processes"] + (_threads_of_user() + 1 if others is None else others)
+        others = _OTHERS.get(isolation)
+        processes = job["limits"]["processes"] + (_threads_of_user() + 1 if others is None else others)
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
@@ -437,21 +469,18 @@ def _confine(job: dict, settings: dict, uid: int | None, work: str) -> None:
         return
     _drop_capabilities()
     compiling = job["action"] == "compile"  # a compiler is trusted, and is several processes
-    seccomp.install(seccomp.build(processes=isolation in ("namespaces", "uid") or compiling))
+    seccomp.install(processes=isolation in ("namespaces", "uid") or compiling)
+
+
+def _drop_what_could_be_gained() -> None:
+    """Capabilities that a program started from here could have. This process keeps its own, which it needs."""
+    for number in range(64):
+        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)
+    _libc.prctl(_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
 
 
 def _drop_capabilities() -> None:
-    for number in _bounding():
-        _libc.prctl(_CAPBSET_DROP, number, 0, 0, 0)
-    _libc.prctl(_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
-
-
-@functools.cache
-def _bounding() -> list[int]:
-    """Capabilities that this process, or one that it starts, could have."""
-    return [number for number in range(64) if _libc.prctl(_CAPBSET_READ, number, 0, 0, 0) == 1]
+    _checked(_capset(*_NO_CAPABILITIES))
 
 
 def _checked(result: int) -> int:
