@@ -75,6 +75,7 @@ def open_source(cfg: Curated, *, samples: bool = True) -> Iterator[Source]:
                 max_rows=cfg.engine.max_rows,
                 max_cache_tokens=cfg.engine.max_cache_tokens,
                 speculate=cfg.engine.speculate,
+                batch_invariant=cfg.engine.batch_invariant,
             )
         yield Source(env=env, pool=pool, prompt=prompt, device=device, **made)
 

@@ -141,6 +141,7 @@ def parts(
             max_rows=cfg.engine.max_rows,
             max_cache_tokens=cfg.engine.max_cache_tokens,
             speculate=cfg.engine.speculate,
+            batch_invariant=cfg.engine.batch_invariant,
         )
         prompt = prompt_config(cfg.prompt)
         evaluator = Evaluator(

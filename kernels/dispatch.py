@@ -8,10 +8,13 @@ the tensors at hand. A choice by name is obeyed or refused with the reason, neve
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import importlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +23,7 @@ from kernels.build import KernelUnavailable
 
 ORDER = ("triton", "cpu", "ref")
 VARIABLE = "R1_KERNELS"
+_invariant = contextvars.ContextVar("batch_invariant", default=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,25 @@ class Op:
             return module, module.unfit(*tensors)
         except KernelUnavailable as error:
             return None, str(error)
+
+
+@contextlib.contextmanager
+def batch_invariant(on: bool = True) -> Iterator[None]:
+    """Within it `cpu` multiplies many rows the way it multiplies few: a row's result does not depend on the others.
+
+    It is the same to the last bit alone and in any company, where otherwise each number of rows takes the fastest way,
+    which adds up in an order of its own. Other implementations promise no such thing.
+    """
+    token = _invariant.set(on)
+    try:
+        yield
+    finally:
+        _invariant.reset(token)
+
+
+def is_batch_invariant() -> bool:
+    """Whether `batch_invariant` is asked for here."""
+    return _invariant.get()
 
 
 @functools.cache

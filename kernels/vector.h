@@ -99,10 +99,17 @@ inline void add_product(const Pair &a, const Pair &b, Vec &sum) {
 }
 template <class T> using Factor = decltype(factor((const T *)nullptr, 0));
 
+// The sum of the lanes, halves upon halves. -ffast-math lets a compiler add up in any order, and it takes another one
+// in each place; what it must not look into keeps this one.
 inline float total(const Vec &x) {
-  float sum = 0;
-  for (int i = 0; i < LANES; ++i) sum += x[i];
-  return sum;
+  float part[LANES];
+  std::memcpy(part, &x, sizeof part);
+#pragma GCC unroll 8
+  for (int half = LANES / 2; half; half /= 2) {
+    for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    asm("" : "+m"(part));
+  }
+  return part[0];
 }
 
 // out[i] = the sum of x[i]'s lanes, in an order that does not depend on i.

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.skinny_linear import skinny_linear
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`; without gradients, few rows go through `kernels.skinny_linear`."""
+    if torch.is_grad_enabled():
+        # Rows of training are many, and torch.compile fuses around its own product.
+        return F.linear(x, weight, bias)
+    return skinny_linear(x, weight, bias)
+
+
 class Linear(nn.Linear):
-    """`nn.Linear`; without gradients, few rows go through `kernels.skinny_linear`."""
+    """`nn.Linear` by `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., I] to [..., O]."""
-        if torch.is_grad_enabled():
-            return super().forward(
-                x
-            )  # rows of training are many, and torch.compile fuses around its own product
-        return skinny_linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.moe_experts import moe_experts
 from model.config import V3Config
-from model.linear import Linear
+from model.elementwise import sigmoid, silu
+from model.linear import Linear, linear
 from model.routing import Routing
 
 
@@ -30,7 +30,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, D] to [N, D]."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Gate(nn.Module):
@@ -74,8 +74,8 @@ class Gate(nn.Module):
             Weights float32 [N, K], and the experts' numbers int64 [N, K].
         """
         config = self.config
-        logits = F.linear(x.float(), self.weight.float())
-        scores = logits.sigmoid() if config.scoring_func == "sigmoid" else logits.softmax(-1)
+        logits = linear(x.float(), self.weight.float())
+        scores = sigmoid(logits) if config.scoring_func == "sigmoid" else logits.softmax(-1)
         experts = None if routing is None else routing.prescribed(self.layer)
         if experts is None:
             experts = self.choose(scores)

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from kernels.dispatch import is_batch_invariant
 from model.config import V3Config, yarn_mscale
 
 
@@ -62,6 +63,12 @@ def rotations(config: V3Config, positions: Tensor) -> Tensor:
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turns the pairs of `x` [..., R] by `turns` complex64 [..., R / 2] (broadcast); float32 inside."""
+    if is_batch_invariant():  # torch's complex products are rounded otherwise at a tensor's end
+        (a, b), (cosine, sine) = (
+            x.float().unflatten(-1, (-1, 2)).unbind(-1),
+            torch.view_as_real(turns).unbind(-1),
+        )
+        return torch.stack([a * cosine - b * sine, b * cosine + a * sine], dim=-1).flatten(-2).to(x.dtype)
     pairs = torch.view_as_complex(_even(x.float()).unflatten(-1, (-1, 2)))
     out = torch.view_as_real(pairs * turns).flatten(-2)
     if out.requires_grad:

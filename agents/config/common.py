@@ -142,6 +142,7 @@ class EngineConfig:
     max_rows: int = 512
     max_cache_tokens: int | None = None
     speculate: bool = False
+    batch_invariant: bool = False
 
     def __post_init__(self) -> None:
         one_of("engine.name", self.name, ("auto", "native", "transformers"))

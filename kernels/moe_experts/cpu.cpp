@@ -50,6 +50,20 @@ void products(const T *matrix, int64_t width, const T *const *rows, int64_t coun
   }
 }
 
+// to = silu(gate) up weight, in whole vectors: what is left at an end would be rounded otherwise, and where ends lie
+// depends on the threads.
+template <class T> void gated(const float *gate, const float *up, float weight, T *to, int64_t width) {
+  for (int64_t i = 0; i < width; i += LANES) {
+    const int64_t count = std::min<int64_t>(LANES, width - i);
+    float g[LANES] = {}, u[LANES] = {};
+    T out[LANES];
+    std::memcpy(g, gate + i, count * sizeof(float));
+    std::memcpy(u, up + i, count * sizeof(float));
+    for (int l = 0; l < LANES; ++l) out[l] = narrow<T>(g[l] * sigmoid(g[l]) * u[l] * weight);
+    std::memcpy(to + i, out, count * sizeof(T));
+  }
+}
+
 template <class T>
 void few(const T *x, const T *weights, const int64_t *experts, const T *gate_up, const T *down, T *out, T *pre,
          int64_t *order, int64_t tokens, int64_t chosen, int64_t E, int64_t D, int64_t I, int64_t threads) {
@@ -85,10 +99,10 @@ void few(const T *x, const T *weights, const int64_t *experts, const T *gate_up,
         const float weight = widen(weights[order[first + r]]), *gate = &gates[r * width], *up = &ups[r * width];
         T *to = &inner[(first + r) * I + begin], *kept = pre + (first + r) * 2 * I + begin;
         for (int64_t i = 0; i < width; ++i) {
-          to[i] = narrow<T>(gate[i] * sigmoid(gate[i]) * up[i] * weight);
           kept[i] = narrow<T>(gate[i]);
           kept[I + i] = narrow<T>(up[i]);
         }
+        gated(gate, up, weight, to, width);
       }
     }
   };

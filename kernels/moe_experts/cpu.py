@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kernels import build
 from kernels.build import KernelUnavailable
+from kernels.dispatch import is_batch_invariant
 from kernels.moe_experts import check_range
 from kernels.swiglu import OP as SWIGLU
 from kernels.swiglu import cpu as swiglu_cpu
@@ -39,7 +40,7 @@ def forward(
     """See `kernels.moe_experts`."""
     pairs = experts.numel()
     library = _library(x, weights, gate_up, down) if pairs and down.shape[1:].numel() else None
-    function = library and (library.few if pairs <= FEW_PAIRS else library.forward)
+    function = library and (library.few if pairs <= FEW_PAIRS or is_batch_invariant() else library.forward)
     if function is None:
         return _forward(x, weights, experts, gate_up, down)
     x, weights, experts = x.contiguous(), weights.contiguous(), experts.contiguous()

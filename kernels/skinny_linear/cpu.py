@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels import build
+from kernels.dispatch import is_batch_invariant
 
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
 MOST_ROWS = {torch.float32: 8, torch.bfloat16: 16}
@@ -23,7 +24,7 @@ def unfit(x: Tensor, weight: Tensor) -> str | None:
     if weight.stride(-1) != 1:
         return f"the weight's strides are {weight.stride()}; a row of it must lie in one piece"
     rows, most = _rows(x, weight), MOST_ROWS[x.dtype]
-    if rows > most:
+    if rows > most and not is_batch_invariant():
         return f"{rows} rows are better multiplied by torch; up to {most} are few"
     _function(x.dtype)
     return None

@@ -20,6 +20,7 @@ def build(
     max_rows: int = 512,
     max_cache_tokens: int | None = None,
     speculate: bool = False,
+    batch_invariant: bool = False,
 ) -> Engine:
     """An engine over a policy.
 
@@ -31,6 +32,7 @@ def build(
         max_rows: Rows that are decoded at a time.
         max_cache_tokens: Bound on the cache, rows × tokens of the longest row; None leaves it to `max_rows`.
         speculate: Whether a multi-token-prediction module guesses ahead.
+        batch_invariant: Whether a request's tokens are the same in any company to the last bit; slower.
 
     Raises:
         ConfigError: the name is unknown, or the engine does not fit the policy.
@@ -44,5 +46,10 @@ def build(
     if name not in ("auto", fits):
         raise ConfigError(f"engine {name!r} cannot run a {type(policy).__name__}; use {fits!r} or 'auto'")
     return LoopEngine(
-        policy, tokenizer, max_rows=max_rows, max_cache_tokens=max_cache_tokens, speculate=speculate
+        policy,
+        tokenizer,
+        max_rows=max_rows,
+        max_cache_tokens=max_cache_tokens,
+        speculate=speculate,
+        batch_invariant=batch_invariant,
     )

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.dispatch import batch_invariant
 from model.engine.base import Request
+from model.engine.native import LatentDecoder
 from model.engine.sampling import RowParams, draw, uniforms
 from model.engine.speculative import SpeculativeDecoder
 from model.policy import Policy
@@ -67,6 +69,7 @@ class Batch:
         ends: Tokens that end a completion.
         max_cache_tokens: Bound on rows × tokens of the longest; None for no bound.
         speculate: Whether each step also guesses one token ahead.
+        invariant: Whether a row's tokens are to be the same in any company (`model.engine.invariant`).
     """
 
     def __init__(
@@ -76,10 +79,13 @@ class Batch:
         max_cache_tokens: int | None = None,
         *,
         speculate: bool = False,
+        invariant: bool = False,
     ) -> None:
         self.device = policy.device
         self.drafter = SpeculativeDecoder(cast("V3Policy", policy), max_cache_tokens) if speculate else None
-        self.decoder = self.drafter or policy.new_decoder(max_cache_tokens)
+        plain = LatentDecoder(cast("V3Policy", policy), max_cache_tokens) if invariant else None
+        self.decoder = self.drafter or plain or policy.new_decoder(max_cache_tokens)
+        self.invariant = invariant
         self.guesses = self.right_guesses = 0
         """Tokens guessed so far, and how many of them were drawn."""
         self.bound = max_cache_tokens
@@ -116,24 +122,32 @@ class Batch:
         room = max_rows - live
         if not waiting or room < min(len(waiting), max(1, int(_ADMIT_SHARE * max_rows))):
             return
-        columns = int(self._columns[self.alive].max(initial=0))
+        columns, slack = int(self._columns[self.alive].max(initial=0)), _SLACK
+        if self.invariant:  # no row ever steps back
+            columns = max((self._most(row) for row, alive in zip(self.rows, self.alive) if alive), default=0)
+            slack = 0
         entering: list[Row] = []
         while waiting and len(entering) < room:
-            columns = max(columns, waiting[0].length)
+            columns = max(columns, self._most(waiting[0]) if self.invariant else waiting[0].length)
             count = live + len(entering) + 1
-            if count > 1 and not self._fits(count, columns + _SLACK):
+            if count > 1 and not self._fits(count, columns + slack):
                 break
             entering.append(waiting.popleft())
         if entering:
             self._keep(self.alive.nonzero()[0])
-            self._enter(entering)
+            with batch_invariant(self.invariant):
+                self._enter(entering)
+
+    def _most(self, row: Row) -> int:
+        """Columns that a row may come to need."""
+        return len(row.request.prompt_ids) + row.request.params.max_new_tokens + self._stride - 1
 
     def _enter(self, entering: Sequence[Row]) -> None:
         first = len(self.rows)
         self.rows += entering
         self._set_params()
         logits, places = [self._logits] if first else [], iter(range(first, len(self.rows)))
-        for prompts, counts in _chunks(entering):
+        for prompts, counts in _chunks(entering, 0 if self.invariant else _PREFILL_TOKENS):
             of_prompts = self.decoder.enter(prompts, counts)
             logits.append(of_prompts.repeat_interleave(torch.tensor(counts, device=self.device), dim=0))
             self._routes += [[] for _ in range(sum(counts))]
@@ -257,7 +271,8 @@ class Batch:
         drawn, right_rows, wrong_rows = (
             torch.from_numpy(x).to(self.device) for x in (self.tokens, right, wrong)
         )
-        cast("SpeculativeDecoder", self.drafter).settle(drawn, right_rows, wrong_rows)
+        with batch_invariant(self.invariant):
+            cast("SpeculativeDecoder", self.drafter).settle(drawn, right_rows, wrong_rows)
         self._columns -= wrong
         for i in (wrong & self._routed).nonzero()[0]:
             self._routes[i][-1] = self._routes[i][-1][:1]
@@ -280,20 +295,23 @@ class Batch:
         if not self.rows:
             return stepped_back
         tokens = torch.from_numpy(self.tokens).to(self.device)
-        if self.drafter:
-            every = np.arange(len(self.rows))
-            guess, *_ = draw(self.drafter.draft(tokens), self._numbers(every), self._params)
-            both = self.drafter.step(torch.stack([tokens, guess], dim=1))
-            self._guess = guess.cpu().numpy()
-            self._logits, self._behind_guess = both.unbind(1)
-        else:
-            self._logits = self.decoder.step(tokens)
+        with batch_invariant(self.invariant):
+            self._step(tokens)
         self._columns += self._stride
         if self.decoder.routes is not None:
             read = self.decoder.routes.unflatten(0, (len(self.rows), -1)).cpu().numpy().astype(np.int16)
             for i in self._routed.nonzero()[0]:
                 self._routes[i].append(read[i])
         return stepped_back
+
+    def _step(self, tokens: Tensor) -> None:
+        if self.drafter is None:
+            self._logits = self.decoder.step(tokens)
+            return
+        guess, *_ = draw(self.drafter.draft(tokens), self._numbers(np.arange(len(self.rows))), self._params)
+        both = self.drafter.step(torch.stack([tokens, guess], dim=1))
+        self._guess = guess.cpu().numpy()
+        self._logits, self._behind_guess = both.unbind(1)
 
     def _step_back(self, waiting: collections.deque[Row]) -> int:
         columns = int(self._columns.max())
@@ -350,8 +368,8 @@ class Batch:
         return np.concatenate(self._routes[i])[: len(request.prompt_ids) + self._lengths[i] - 1]
 
 
-def _chunks(rows: Sequence[Row]) -> list[tuple[list[list[int]], list[int]]]:
-    """Rows as (prompts, rows a prompt), cut where a chunk has enough to read; samples that begin share their prompt.
+def _chunks(rows: Sequence[Row], most: int) -> list[tuple[list[list[int]], list[int]]]:
+    """Rows as (prompts, rows a prompt), `most` tokens or one prompt a chunk; samples that begin share their prompt.
 
     Requests share it too, where they were given the same list of token ids and follow each other.
     """
@@ -363,7 +381,7 @@ def _chunks(rows: Sequence[Row]) -> list[tuple[list[list[int]], list[int]]]:
         if before is not None and fresh and row.request.prompt_ids is before.request.prompt_ids:
             chunks[-1][1][-1] += 1
             continue
-        if not chunks or tokens + row.length > _PREFILL_TOKENS:
+        if not chunks or tokens + row.length > most:
             chunks.append(([], []))
             tokens = 0
         chunks[-1][0].append(row.prompt)

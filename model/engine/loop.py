@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.engine.base import Piece, Request, SamplingParams
 from model.engine.batch import Batch, Row
+from model.engine.invariant import unfit
 from model.engine.sampling import request_seed
 from model.policy import Policy
 from model.tokenizer import decoder
@@ -34,9 +35,11 @@ class LoopEngine:
         max_cache_tokens: Bound on the cache: rows × tokens of the longest row. None leaves it to `max_rows`.
         speculate: Whether the policy's multi-token-prediction module guesses ahead; the same tokens come of it, in
             fewer steps (`model.engine.speculative`).
+        batch_invariant: Whether a request's tokens are to be the same in any company to the last bit, at the price of
+            speed (`model.engine.invariant`).
 
     Raises:
-        ConfigError: a bound below 1, or nothing to speculate with.
+        ConfigError: a bound below 1, nothing to speculate with, or a policy whose products depend on their company.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class LoopEngine:
         max_rows: int = 512,
         max_cache_tokens: int | None = None,
         speculate: bool = False,
+        batch_invariant: bool = False,
     ) -> None:
         for name, value in {"max_rows": max_rows, "max_cache_tokens": max_cache_tokens}.items():
             if value is not None and value < 1:
@@ -56,11 +60,14 @@ class LoopEngine:
                 "speculate = True needs a policy with a multi-token-prediction module (num_nextn_predict_layers > 0), "
                 "and this one has none"
             )
+        if batch_invariant and (reason := unfit(policy)) is not None:
+            raise ConfigError(f"batch_invariant = True cannot be had: {reason}")
         self.policy = policy
         self.tokenizer = tokenizer
         self.max_rows = max_rows
         self.max_cache_tokens = max_cache_tokens
         self.speculate = speculate
+        self.batch_invariant = batch_invariant
         self.version = 0
         self.preemptions = 0
         """Rows that have stepped back so far, for want of room in the cache."""
@@ -156,7 +163,13 @@ class LoopEngine:
 
     def _run(self, queue: collections.deque[Request], *, every_token: bool) -> Iterator[Piece]:
         waiting: collections.deque[Row] = collections.deque()
-        batch = Batch(self.policy, self._ends, self.max_cache_tokens, speculate=self.speculate)
+        batch = Batch(
+            self.policy,
+            self._ends,
+            self.max_cache_tokens,
+            speculate=self.speculate,
+            invariant=self.batch_invariant,
+        )
         entered = 0
         self._running += 1
         try:
