@@ -22,7 +22,8 @@ _LABEL = "r1-sandbox"
 _FIRST_UID, _UIDS_EACH, _BLOCKS = 10_000, 5, 10_000
 """User ids, which are the machine's where the engine does not map them: its limit on processes counts them together."""
 _INSIDE, _MEETING = "/sandbox", "/run/r1"
-_CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN")
+_CAPABILITIES = ("SETUID", "SETGID", "KILL", "CHOWN", "SETPCAP")
+"""Of the zygote; the last to see to it that no program can gain any."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", _INSIDE)
 
 
