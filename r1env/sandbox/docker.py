@@ -135,7 +135,8 @@ def _connected(path: str, process: _Container) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     while True:
         try:
-            connection.connect(path)
+            with runtime.short(os.path.dirname(path)) as here:
+                connection.connect(f"{here}/{os.path.basename(path)}")
             return connection
         except OSError:
             if time.monotonic() > deadline or process.poll() is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, TypeAlias, get_args
 
+from r1env.errors import ConfigError
+
+_MOST = 1e6
 Status: TypeAlias = Literal[
     "ok",
     "runtime_error",
@@ -31,7 +34,11 @@ Action: TypeAlias = Literal["program", "calls", "serve", "harness", "binary", "s
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a program may use. Its time is CPU time: wall-clock time depends on what else the machine does."""
+    """What a program may use. Its time is CPU time: wall-clock time depends on what else the machine does.
+
+    Raises:
+        ConfigError: a limit that is none.
+    """
 
     cpu_s: float = 2.0
     """CPU seconds of the program and all it starts."""
@@ -43,6 +50,14 @@ class Limits:
     """Processes and threads at a time."""
     output_mb: float = 4.0
     """Standard output, standard error, results, and each file that is written."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < _MOST:
+                raise ConfigError(
+                    f"a program's limit {field.name} = {value!r} must be a number above 0 and below {_MOST:g}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,16 @@ def started(
         ) from error
     zygote.at_end(functools.partial(remove, files))
     return zygote
+
+
+@contextlib.contextmanager
+def short(directory: str) -> Iterator[str]:
+    """Another path of a directory: a socket's may have 107 letters, and a directory for temporary files more than that."""
+    found = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{found}"
+    finally:
+        os.close(found)
 
 
 def connected() -> tuple[socket.socket, socket.socket]:

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Protocol
@@ -72,6 +73,7 @@ class Zygote:
         self._sound = True
         self._asked: int | None = None
         self._clearing = False
+        self._closing = threading.Lock()
         connection.settimeout(START_TIMEOUT_S)
         try:
             ready = connection.recv(100)
@@ -150,21 +152,22 @@ class Zygote:
 
     def close(self) -> str:
         """Ends it with all that runs in it; returns what it wrote to standard error, the first time."""
-        if self._errors.closed:
-            return ""
-        self._connection.close()
-        _close(self._binaries.values())
-        self._binaries.clear()
-        try:
-            self._process.wait(_CLEARING_S if self._clearing else 2.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for action in self._at_end:
-            action()
-        with self._errors as errors:
-            errors.seek(0)
-            return errors.read(2000).decode(errors="replace").strip()
+        with self._closing:  # whose job is under way in another thread ends it as well
+            if self._errors.closed:
+                return ""
+            self._connection.close()
+            _close(self._binaries.values())
+            self._binaries.clear()
+            try:
+                self._process.wait(_CLEARING_S if self._clearing else 2.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            for action in self._at_end:
+                action()
+            with self._errors as errors:
+                errors.seek(0)
+                return errors.read(2000).decode(errors="replace").strip()
 
 
 def run_pair(a: Zygote, job_a: Job, b: Zygote, job_b: Job) -> tuple[Result, Result]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import glob
 
 import pytest
 
@@ -28,8 +30,13 @@ def reason_against(backend: str) -> str | None:
 
 
 def opened(backend: str, workers: int = 1):
-    """A sandbox of this backend; skips the test with the reason where it cannot be had."""
+    """A sandbox of this backend; skips the test with the reason where it cannot be had.
+
+    One that is there and does not withstand its own test fails it: else a hole would leave nothing but skipped tests.
+    """
     reason = reason_against(backend)
+    if reason is not None and "did not withstand" in reason:
+        pytest.fail(reason)
     if reason is not None:
         pytest.skip(reason)
     return open_sandbox(backend, workers=workers)
@@ -38,5 +45,16 @@ def opened(backend: str, workers: int = 1):
 def needs_a_sandbox() -> None:
     """Skips the test, with the reasons, where `backend=auto` finds none."""
     reason = reason_against("auto")
+    if reason is not None and "did not withstand" in reason:
+        pytest.fail(reason)
     if reason is not None:
         pytest.skip(reason)
+
+
+def descendants(pid):
+    """Process ids below a process."""
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError), open(path) as file:
+            for child in file.read().split():
+                yield int(child)
+                yield from descendants(child)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import threading
+import time
 
 import pytest
 
-from r1env.sandbox import Job, Limits
-from tests.r1env.sandboxes import CONFINED, opened
+from r1env.errors import ConfigError
+from r1env.sandbox import Job, Limits, open_sandbox
+from tests.r1env.sandboxes import CONFINED, descendants, opened
 
 LOOK = """
 import ctypes, json, os, resource, signal, sys
@@ -182,3 +185,102 @@ def test_what_runs_inside_is_in_no_program_s_reach(sandbox):
         Job(action="program", text=b"import importlib.util\nprint(importlib.util.find_spec('descend'))")
     )
     assert found.stdout == b"None\n"
+
+
+ENDINGS = {
+    "atexit": (
+        "import sys, io, os, atexit\nsys.stdout = io.StringIO()\n@atexit.register\n"
+        "def write():\n    sys.__stdout__.write(sys.stdout.getvalue())\nprint(42)"
+    ),
+    "atexit that writes itself": "import os, atexit\natexit.register(lambda: os.write(1, b'42\\n'))",
+    "a file that nobody closes": "out = open(1, 'w')\nout.write('42\\n')",
+    "a descriptor's": "import os\nout = os.fdopen(1, 'w')\nprint(42, file=out)",
+    "closed standard output": "import sys\nprint(42)\nsys.stdout.close()",
+    "no standard output": "import sys\nprint(42)\nsys.stdout.flush()\nsys.stdout = None",
+    "another one afterwards": "import sys, io\nprint(42)\nsys.stdout = io.StringIO()\nprint(43)",
+    "one that writes when it dies": (
+        "import os, sys, io\nclass Out(io.StringIO):\n    def __del__(self):\n        os.write(1, self.getvalue().encode())\n"
+        "sys.stdout = Out()\nprint(42)"
+    ),
+    "an object that writes when it dies": "import os\nclass A:\n    def __del__(self): os.write(1, b'42\\n')\na = A()",
+    "exit within atexit": "import atexit, sys\nprint(42)\natexit.register(sys.exit)",
+    "a function's own file": "def main():\n    out = open(1, 'w', closefd=False)\n    out.write('42\\n')\nmain()",
+    "an executor's threads": (
+        "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\n"
+        "pool.submit(lambda: print(42))"
+    ),
+    "sys.exit with a message kept aside": "import sys\nprint(42)\nsys.exit()",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_programs_end_as_python_ends_them(sandbox, name):
+    """The oracle is the interpreter itself."""
+    import subprocess
+    import sys
+
+    plain = subprocess.run([sys.executable, "-I", "-c", ENDINGS[name]], capture_output=True, check=False)
+    assert (plain.stdout, plain.returncode) == (b"42\n", 0)
+    result = sandbox.run(Job(action="program", text=ENDINGS[name].encode()))
+    assert (result.stdout, result.exit_code) == (b"42\n", 0), result
+
+
+def test_standard_output_that_is_full_is_no_success(sandbox):
+    """Written by the last flush, after the program."""
+    text = b"print('x' * 60000)\nimport resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    assert sandbox.run(Job(action="program", text=text)).status != "ok"
+
+
+def status_of(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock"])
+@pytest.mark.parametrize("kind", ["program", "script"])
+def test_rights_as_seen_from_outside(backend, kind):
+    """A program without /proc and `capget` cannot tell which it has."""
+    with opened(backend) as sandbox:
+        known = set(sandbox.pids) | {d for pid in sandbox.pids for d in descendants(pid)}
+        text, more = ("import time\ntime.sleep(60)", {}) if kind == "program" else ("sleep 60", {"suffix": ".sh", "command": SHELL})  # fmt: skip
+        job = Job(action=kind, text=text.encode(), limits=Limits(wall_s=3), **more)
+        waiting = threading.Thread(target=sandbox.run, args=(job,))
+        waiting.start()
+        found = {}
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            for pid in {d for first in sandbox.pids for d in descendants(first)} - known:
+                try:
+                    found[pid] = status_of(pid)
+                except OSError:
+                    continue
+            time.sleep(0.05)
+        waiting.join()
+    settled = [status for status in found.values() if status["Seccomp"] == "2"]
+    assert settled
+    for status in settled:
+        rights = {name: status[name] for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
+        assert set(rights.values()) == {"0" * 16}, status["Name"]
+        assert os.getuid() != 0 or status["CapBnd"] == "0" * 16
+        assert status["NoNewPrivs"] == "1" and status["SigBlk"] == "0" * 16
+        assert "0" not in status["Uid"].split()
+
+
+def test_a_directory_for_temporary_files_with_a_long_name(tmp_path, monkeypatch):
+    """The address of a Unix socket has 107 letters."""
+    directory = tmp_path / ("x" * 90) / ("y" * 60)
+    directory.mkdir(parents=True)
+    for path in (directory, *list(directory.parents)[:5]):
+        path.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(directory))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with open_sandbox("bwrap") as sandbox:
+        assert sandbox.run(Job(action="program", text=b"print(42)")).stdout == b"42\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cpu_s": float("inf")}, {"wall_s": float("nan")}, {"memory_mb": 0}, {"processes": -1}]
+)
+def test_limits_that_are_none(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Limits(**wrong)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import r1env
+from r1env.sandbox import runtime
 
 MARK = "r1leftover"
 """Part of the name of every file that an attack makes."""
@@ -40,15 +41,16 @@ class Bait:
         }
         self.listeners["udp"].bind(("127.0.0.1", 0))
         name = self.secret[:12]
-        for kind, address in {
-            "path": str(directory / "socket"), "abstract": f"\0{name}",
-            "datagram": str(directory / "datagram"), "abstract datagram": f"\0{name}-datagram",
-        }.items():  # fmt: skip
-            self.listeners[kind].bind(address)
-            if not address.startswith("\0"):
-                os.chmod(address, 0o777)
-            if "datagram" not in kind:
-                self.listeners[kind].listen()
+        with runtime.short(str(directory)) as here:
+            for kind, address in {
+                "path": f"{here}/socket", "abstract": f"\0{name}",
+                "datagram": f"{here}/datagram", "abstract datagram": f"\0{name}-datagram",
+            }.items():  # fmt: skip
+                self.listeners[kind].bind(address)
+                if not address.startswith("\0"):
+                    os.chmod(address, 0o777)
+                if "datagram" not in kind:
+                    self.listeners[kind].listen()
         files = [directory / "secret.txt", *([shared] if shared else [])]
         for file in files:
             file.write_text(self.secret)

@@ -193,6 +193,27 @@ for place in places:
 """,
     ),
     Attack(
+        name="locks", family=FAMILY,
+        aim="messages by locks on files that all can read, to programs that run at the time and to the machine",
+        source=r"""
+import fcntl, struct
+for path in ("/usr/bin/sh", "/bin/sh", sys.executable, "/usr", "/dev/null"):
+    try: fd = os.open(path, os.O_RDONLY)
+    except OSError: continue
+    whole = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)
+    for name, take in (("flock", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
+                       ("a record's lock", lambda: fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)),
+                       ("a look for locks", lambda: fcntl.fcntl(fd, fcntl.F_GETLK, whole)),
+                       ("an open file's lock", lambda: fcntl.fcntl(fd, 37, whole)),
+                       ("a lease", lambda: fcntl.fcntl(fd, 1024, fcntl.F_RDLCK)),
+                       ("notices", lambda: fcntl.fcntl(fd, 1026, 1))):
+        try: take()
+        except OSError: continue
+        escaped(name, "on", path)
+    os.close(fd)
+""",
+    ),
+    Attack(
         name="vsyscalls-and-self-modification", family=FAMILY, language="cpp",
         aim="code of its own in writable memory: a filter must hold for it as well",
         source=r"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _signal
 import _thread
+import atexit
 import builtins
 import io
 import json
@@ -28,7 +29,10 @@ OUT_OF_MEMORY = 120
 ENVIRONMENT = {
     "LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONHASHSEED": "0", "OPENSSL_CONF": "/dev/null",
 }  # fmt: skip
+_standard = (sys.stdout, sys.stderr)
 _home, _environment = "", {b"": b""}  # of all programs of a zygote, as a rule
+_NAMES = len(vars(types.ModuleType("__main__"))) + 1  # that every module has, with `__builtins__`
+_KEPT = (types.ModuleType, types.FunctionType, type)  # what objects may still need when they die
 _HOPELESS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
@@ -45,6 +49,8 @@ def warm_up(work: str) -> None:
     )
     for name in ("stdin", "stdout", "stderr"):
         setattr(sys, f"__{name}__", getattr(sys, name))
+    global _standard
+    _standard = (sys.stdout, sys.stderr)
     sys.argv = ["solution.py"]
     _rehearse()
 
@@ -85,7 +91,7 @@ def _live_in(work: str) -> None:
 
 
 def _guard(action) -> int:
-    """Runs to the end, threads and buffers included; the exit code."""
+    """Runs to the end, as Python ends: threads, `atexit`, what the program holds, buffers. The exit code."""
     code = 0
     try:
         action()
@@ -97,13 +103,33 @@ def _guard(action) -> int:
         code = 1
         _say_why()
     try:
-        if _thread._count():
+        if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
             threading._shutdown()  # type: ignore[attr-defined]
-        sys.stdout.flush()
-        sys.stderr.flush()
+        atexit._run_exitfuncs()
+        well = _flushed(sys.stdout) and _flushed(sys.stderr)
+        # What is left is never collected, as this process does not end by way of Python. So files that the program has
+        # not closed are let go of here, and with them its objects that write when they die.
+        names = vars(sys.modules.get("__main__", builtins)) if action is _program else {}
+        if len(names) > _NAMES or sys.stdout is not _standard[0] or sys.stderr is not _standard[1]:
+            sys.stdout, sys.stderr = _standard
+            for name, value in list(names.items()):
+                if not isinstance(value, _KEPT) and name[:2] != "__":
+                    names.pop(name, None)
+            well = _flushed(sys.stdout) and _flushed(sys.stderr) and well
+        code = code if well else code or 1
     except BaseException:
         code = code or 1
     return code & 0xFF
+
+
+def _flushed(file) -> bool:
+    """Writes out what a standard stream holds; whether that went well, or there is no open one."""
+    try:
+        if file is not None:
+            file.flush()
+    except BaseException:
+        return getattr(file, "closed", False) is True
+    return True
 
 
 def _say_why() -> None:

@@ -28,7 +28,7 @@ PLAIN: dict[str, tuple[int, int | None]] = {
     "sendfile": (40, 71), "sendto": (44, 206), "recvfrom": (45, 207),
     "recvmsg": (47, 212), "shutdown": (48, 210), "getsockname": (51, 204), "getpeername": (52, 205),
     "execve": (59, 221), "execveat": (322, 281), "exit": (60, 93), "exit_group": (231, 94),
-    "wait4": (61, 260), "waitid": (247, 95), "uname": (63, 160), "fcntl": (72, 25), "flock": (73, 32),
+    "wait4": (61, 260), "waitid": (247, 95), "uname": (63, 160),
     "fsync": (74, 82), "fdatasync": (75, 83), "truncate": (76, 45), "ftruncate": (77, 46),
     "getdents": (78, None), "getdents64": (217, 61), "getcwd": (79, 17), "chdir": (80, 49),
     "fchdir": (81, 50), "rename": (82, None), "renameat": (264, 38), "renameat2": (316, 276),
@@ -58,12 +58,13 @@ PLAIN: dict[str, tuple[int, int | None]] = {
     "rseq": (334, 293), "close_range": (436, 436), "fadvise64": (221, 223), "fallocate": (285, 47),
     "futex_waitv": (449, 449),
 }  # fmt: skip
-"""Allowed whatever the arguments. None sets dates: a date of a device, which all may write to, is a message to the next."""
+"""Allowed whatever the arguments. None locks files: a lock on one that all can read is seen by whoever else runs at the
+time, and by the machine. None sets dates: a date of a device, which all may write to, is a message to the next."""
 GUARDED: dict[str, tuple[int, int | None]] = {
     "ioctl": (16, 29), "prctl": (157, 167), "prlimit64": (302, 261), "setrlimit": (160, 164), "clone": (56, 220),
     "fork": (57, None), "vfork": (58, None), "socketpair": (53, 199), "kill": (62, 129), "tkill": (200, 130),
     "tgkill": (234, 131), "setsid": (112, 157), "setpgid": (109, 154), "chmod": (90, None), "fchmod": (91, 52),
-    "fchmodat": (268, 53), "rt_sigaction": (13, 134),
+    "fchmodat": (268, 53), "rt_sigaction": (13, 134), "fcntl": (72, 25),
 }  # fmt: skip
 """Allowed with some arguments, or where processes are kept apart. There is no `sendmsg`: descriptors that are under way
 between two sockets keep files, memory and pipes when all their processes have ended."""
@@ -89,6 +90,18 @@ _IOCTL = (
     0x5450,
     0x5451,
 )  # is it a terminal, how much is there to read, O_CLOEXEC …
+_FCNTL = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    1030,
+    1031,
+    1032,
+    1033,
+    1034,
+)  # copies, flags, pipes' sizes, seals: no locks, leases, signals
 _ENOSYS = 38
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000 | _ENOSYS, 0x80000000
 _PRETEND = 0x00050000
@@ -180,6 +193,8 @@ def _rule(name: str, processes: bool) -> list[_Line]:
         return _one_of(1, _IOCTL)
     if name == "prctl":
         return _one_of(0, _PRCTL)
+    if name == "fcntl":
+        return _one_of(1, _FCNTL)
     if name == "prlimit64":
         return _one_of(0, (0,))
     if name == "socketpair":  # of datagrams one could be sent to anybody's socket

@@ -3,7 +3,7 @@
 Runs inside the sandbox, started by a backend: the standard library and the files beside this one, nothing else. It takes
 one job after the other from a socket, each a small header and descriptors of memory files: the program, its input, its
 outputs. It never reads those itself, so that a child, which inherits its memory, finds nothing there of other jobs but
-what freed memory may still show of their limits and how they ended.
+how many they were, limits that some of them had, and what freed memory may still show of how they ended.
 
 A job is one child, which becomes the program. This process waits, ends everything that is left of it, and says over the
 socket, which the program does not have, how it went. What a child needs is made before the fork where that can be: a page
