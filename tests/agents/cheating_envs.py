@@ -24,7 +24,7 @@ CHEATS = (
     "import os; os._exit(0)",
     "def f(a,b): raise SystemExit",
 )
-_EXITS = re.compile(r"exit|SystemExit")
+_EXITS = re.compile(r"exit|SystemExit|quit|abort|kill")  # other ways to end early, should it find them
 
 
 class CheatedCodeEnv(CodeEnv):
