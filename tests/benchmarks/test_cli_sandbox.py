@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from benchmarks import cli
 from benchmarks.perf.__main__ import main as perf
 from r1env.errors import SandboxError
 from r1env.sandbox import image, landlock
 from tests.benchmarks.test_perf import FIELDS
-from tests.r1env.sandboxes import reason_against
+from tests.r1env.sandboxes import needs
 
 
 def test_check_tells_which_backends_work(capsys):
     for name in ("bwrap", "landlock"):
-        if reason_against(name):
-            pytest.skip(reason_against(name))
+        needs(name)
     assert cli.main(["sandbox", "check", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"bwrap", "landlock", "docker"} and found["bwrap"]["works"]
@@ -41,8 +38,7 @@ def test_the_image_needs_an_engine(capsys, monkeypatch):
 
 
 def test_executions_are_measured_beside_other_ways(tmp_path, capsys):
-    if reason_against("bwrap"):
-        pytest.skip(reason_against("bwrap"))
+    needs("bwrap")
     code = perf(["sandbox", "--repeats", "1", "--steps", "1", "--json", str(tmp_path / "rows.json")])
     rows = {row["shape"]: row for row in json.loads((tmp_path / "rows.json").read_text())}
     main = rows["bwrap-zygote"]

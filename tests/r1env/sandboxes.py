@@ -29,8 +29,8 @@ def reason_against(backend: str) -> str | None:
     return None
 
 
-def opened(backend: str, workers: int = 1):
-    """A sandbox of this backend; skips the test with the reason where it cannot be had.
+def needs(backend: str) -> None:
+    """Skips the test, with the reason, where a backend cannot be had.
 
     One that is there and does not withstand its own test fails it: else a hole would leave nothing but skipped tests.
     """
@@ -39,16 +39,17 @@ def opened(backend: str, workers: int = 1):
         pytest.fail(reason)
     if reason is not None:
         pytest.skip(reason)
+
+
+def opened(backend: str, workers: int = 1):
+    """A sandbox of this backend; the test `needs` it."""
+    needs(backend)
     return open_sandbox(backend, workers=workers)
 
 
 def needs_a_sandbox() -> None:
-    """Skips the test, with the reasons, where `backend=auto` finds none."""
-    reason = reason_against("auto")
-    if reason is not None and "did not withstand" in reason:
-        pytest.fail(reason)
-    if reason is not None:
-        pytest.skip(reason)
+    """The test needs any: what `backend=auto` finds."""
+    needs("auto")
 
 
 def descendants(pid):

@@ -209,6 +209,8 @@ ENDINGS = {
         "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\n"
         "pool.submit(lambda: print(42))"
     ),
+    "no modules left": "import sys\nprint(42)\nsys.modules.clear()",
+    "another main module": "import sys\nprint(42)\nsys.modules['__main__'] = 3",
     "sys.exit with a message kept aside": "import sys\nprint(42)\nsys.exit()",
 }
 

@@ -31,6 +31,7 @@ ENVIRONMENT = {
 }  # fmt: skip
 _standard = (sys.stdout, sys.stderr)
 _home, _environment = "", {b"": b""}  # of all programs of a zygote, as a rule
+_names: dict = {}
 _NAMES = len(vars(types.ModuleType("__main__"))) + 1  # that every module has, with `__builtins__`
 _KEPT = (types.ModuleType, types.FunctionType, type)  # what objects may still need when they die
 _HOPELESS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
@@ -109,12 +110,11 @@ def _guard(action) -> int:
         well = _flushed(sys.stdout) and _flushed(sys.stderr)
         # What is left is never collected, as this process does not end by way of Python. So files that the program has
         # not closed are let go of here, and with them its objects that write when they die.
-        names = vars(sys.modules.get("__main__", builtins)) if action is _program else {}
-        if len(names) > _NAMES or sys.stdout is not _standard[0] or sys.stderr is not _standard[1]:
+        if len(_names) > _NAMES or sys.stdout is not _standard[0] or sys.stderr is not _standard[1]:
             sys.stdout, sys.stderr = _standard
-            for name, value in list(names.items()):
+            for name, value in list(_names.items()):
                 if not isinstance(value, _KEPT) and name[:2] != "__":
-                    names.pop(name, None)
+                    _names.pop(name, None)
             well = _flushed(sys.stdout) and _flushed(sys.stderr) and well
         code = code if well else code or 1
     except BaseException:
@@ -146,7 +146,9 @@ def _read(descriptor: int) -> bytes:
 
 def _module(name: str, source: bytes) -> types.ModuleType:
     """The program as a module, run from top to bottom."""
+    global _names
     module = types.ModuleType(name)
+    _names = module.__dict__  # not asked of `sys.modules` at the end, where a program may have put anything
     sys.modules[name] = module
     module.__dict__["__builtins__"] = builtins
     text = (
@@ -219,9 +221,8 @@ def _harness() -> None:
 def _native(job: dict, work: str) -> None:
     """An executable, an interpreter's script, or a compiler's source."""
     for number in (_signal.SIGINT, _signal.SIGPIPE):  # which Python and the zygote ignore
-        _signal.signal(
-            number, _signal.SIG_DFL
-        )  # the module `signal` makes names of numbers, for longer than a fork takes
+        # Not by the module `signal`, which makes names of numbers, and takes longer for that than a fork.
+        _signal.signal(number, _signal.SIG_DFL)
     if job["action"] == "binary":
         os.set_inheritable(PROGRAM, False)
         os.close(OUTPUT)

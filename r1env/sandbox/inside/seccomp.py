@@ -90,18 +90,8 @@ _IOCTL = (
     0x5450,
     0x5451,
 )  # is it a terminal, how much is there to read, O_CLOEXEC …
-_FCNTL = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    1030,
-    1031,
-    1032,
-    1033,
-    1034,
-)  # copies, flags, pipes' sizes, seals: no locks, leases, signals
+# Copies, flags, pipes' sizes, seals: no locks, leases, signals.
+_FCNTL = (0, 1, 2, 3, 4, 1030, 1031, 1032, 1033, 1034)  # fmt: skip
 _ENOSYS = 38
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000 | _ENOSYS, 0x80000000
 _PRETEND = 0x00050000
@@ -170,7 +160,10 @@ def _search(segments: list[tuple[int, list[_Line]]]) -> list[_Line]:
 
 @functools.cache
 def prepare(*, processes: bool) -> tuple[object, bytes]:
-    """The filter as the kernel takes it, and a pointer to it. Made before a fork, no child has to make it."""
+    """The filter as the kernel takes it, and a pointer to it. Made before a fork, no child has to make it.
+
+    Without `processes` it names this very process, so there each child makes its own.
+    """
     program = build(processes=processes)
     code = ctypes.create_string_buffer(program, len(program))
     return code, struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
