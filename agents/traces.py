@@ -6,6 +6,7 @@ Every batch follows from the seed and its position alone, so a resumed run sees 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -27,6 +28,9 @@ KINDS = ("worked", "guess", "untagged", "mixed")
 
 GUESS = "guess"
 """What a guessing trace has in place of reasoning."""
+
+REMEMBERED = 20_000
+"""Texts whose ids are kept: the same tasks come again, and a chat template and a tokenizer take longer than a task."""
 
 BLOCK = 1000
 """Demonstrations over which the weights of several sources come out exactly."""
@@ -68,6 +72,8 @@ class EnvTraces:
         self._env, self._tokenizer, self._prompt, self._seed = env, tokenizer, prompt, seed
         self._tasks = TaskStream(env, split, seed)
         self._shares = [mixture.get(kind, 0.0) for kind in KINDS]
+        self._prompt_ids: dict[str, list[int]] = {}  # by task
+        self._completion_ids = functools.lru_cache(REMEMBERED)(lambda text: _completion_ids(tokenizer, text))
         self.size = env.num_tasks(split)
         (task,) = self._tasks.take(0, 1)
         if env.solve(task) is None:
@@ -96,11 +102,16 @@ class EnvTraces:
                 text = self._env.respond(task, self._env.reason_mixed(task, rng) or "", self._answer(task))
             else:
                 text = f"{self._env.reason(task)}\n{self._answer(task)}"
-            ids = encode_prompt(
-                self._tokenizer, prompts.build(task.messages, self._prompt), self._prompt.force_think
-            )
-            pairs.append((ids, _completion_ids(self._tokenizer, text)))
+            pairs.append((self._encoded(task), self._completion_ids(text)))
         return pairs
+
+    def _encoded(self, task: Task) -> list[int]:
+        if task.id not in self._prompt_ids:
+            if len(self._prompt_ids) == REMEMBERED:
+                self._prompt_ids.clear()
+            text = prompts.build(task.messages, self._prompt)
+            self._prompt_ids[task.id] = encode_prompt(self._tokenizer, text, self._prompt.force_think)
+        return self._prompt_ids[task.id]
 
     def _answer(self, task: Task) -> str:
         answer = self._env.solve(task)

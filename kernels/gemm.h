@@ -21,7 +21,9 @@ inline void pack(const float *b, int64_t step_k, int64_t step_n, int64_t K, int6
   for (int64_t first = 0; first < N; first += WIDE, panels += K * WIDE) {
     const int64_t columns = std::min<int64_t>(WIDE, N - first);
     const float *from = b + first * step_n;
-    if (step_n == 1) {
+    if (step_n == 1 && columns == WIDE) {  // a length that the compiler knows is two registers, another one a call
+      for (int64_t k = 0; k < K; ++k) std::memcpy(panels + k * WIDE, from + k * step_k, WIDE * sizeof(float));
+    } else if (step_n == 1) {
       for (int64_t k = 0; k < K; ++k) {
         std::memcpy(panels + k * WIDE, from + k * step_k, columns * sizeof(float));
         for (int64_t n = columns; n < WIDE; ++n) panels[k * WIDE + n] = 0;
@@ -51,6 +53,7 @@ inline void tile(const float *a, int64_t row, int64_t step, const float *panel, 
     }
   }
   if (columns == WIDE) {
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       Vec *out = reinterpret_cast<Vec *>(c + r * ldc), *next = reinterpret_cast<Vec *>(c + r * ldc + LANES);
       *out = ADD ? *out + sum[r][0] : sum[r][0];

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 OP = "v3_train"
 MAX_PARAMETERS = 50_000_000
 """Larger policies are bound by their products, which torch does well."""
-SAMPLED_WITH = (
-    "v3_decode/step.cpp", "selective_logprob/cpu.cpp", "top_p_sample/cpu.cpp", "moe_experts/many.cpp",
-    "moe_experts/cpu.cpp", "skinny_linear/cpu.cpp",
-)  # fmt: skip
-"""Sources below kernels/ that are needed once such a policy is sampled from: prompts are read without the fused trunk."""
+RUN_WITH = ("v3_train/train.cpp", "selective_logprob/cpu.cpp", "v3_decode/step.cpp", "top_p_sample/cpu.cpp")
+"""Sources below kernels/ that such a policy is trained and sampled with, in the order in which a run needs them."""
+
+
+def compile_ahead(policy: Any) -> None:
+    """Begins to compile what a policy will run with, if it is for these kernels, while its run is still being set up."""
+    config = getattr(policy, "config", None)
+    refused = "ref" in (_choice(OP), _choice("v3_decode"))
+    if isinstance(config, V3Config) and not refused and unfit(policy, config) is None:
+        folder = Path(build.__file__).parent
+        build.ahead(*(folder / source for source in RUN_WITH))
 
 
 def fits(trunk: Trunk) -> bool:
@@ -41,14 +47,7 @@ def fits(trunk: Trunk) -> bool:
     Raises:
         ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    return chosen(OP, lambda: unfit(trunk, trunk.config), _load)
-
-
-def _load() -> None:
-    """Compiles the trunk, and beside it what a policy that trains by it will sample with."""
-    folder = Path(build.__file__).parent
-    build.ahead(*(folder / source for source in SAMPLED_WITH))
-    v3_train.load()
+    return chosen(OP, lambda: unfit(trunk, trunk.config), v3_train.load)
 
 
 def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object]) -> bool:
@@ -62,10 +61,7 @@ def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object
     Raises:
         ConfigError: R1_KERNELS has a wrong value, or insists on what cannot be had.
     """
-    try:
-        choice = dispatch.preferred(op)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    choice = _choice(op)
     if choice == "ref":
         return False
     reason = why_not()
@@ -79,6 +75,13 @@ def chosen(op: str, why_not: Callable[[], str | None], load: Callable[[], object
     if reason is not None and choice != "auto":
         raise ConfigError(f"R1_KERNELS={op}={choice}: {reason}")
     return reason is None
+
+
+def _choice(op: str) -> str:
+    try:
+        return dispatch.preferred(op)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def hidden(trunk: Trunk, packed: Packed) -> Tensor:

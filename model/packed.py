@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels import products
 from r1env.errors import DataError
 
 
@@ -252,7 +253,8 @@ def attention(packed: Packed, q: Tensor, kv: Tensor, scale: float) -> Tensor:
     Returns:
         Attended values [N, H, V].
     """
-    padded = []
+    padded, dtype = [], q.dtype
+    q, kv = products.widened(q), products.widened(kv)
     for bucket in packed.buckets:
         rows, width = bucket.queries.shape
         query = _take(q, bucket.queries)
@@ -260,7 +262,7 @@ def attention(packed: Packed, q: Tensor, kv: Tensor, scale: float) -> Tensor:
         bias = None if bucket.bias is None else bucket.bias.to(q.dtype)
         out = F.scaled_dot_product_attention(
             query, key, value, bias, is_causal=bias is None, scale=scale, enable_gqa=q.shape[1] != kv.shape[1]
-        )
+        ).to(dtype)
         padded.append(out.transpose(1, 2).reshape(rows * width, -1))
     flat = padded[0] if len(padded) == 1 else torch.cat(padded)
     return flat.index_select(0, packed.slots).unflatten(-1, (q.shape[1], -1))

@@ -249,13 +249,14 @@ class ReasoningEnv(gym.Env[str, str]):
         """
         tasks: dict[str, Task] = {}
         size = self.num_tasks(split)
-        # Coupon collector: all n of n tasks need about n·ln n draws; far beyond that, there are no more.
-        stop = start + 1_000 + 50 * count if size is None else size
-        for index in range(start, stop):
-            if len(tasks) == count:
+        last = start  # index of the last that was new
+        for index in range(start, MAX_INDEX if size is None else size):
+            # Coupon collector: of n equally likely tasks, one is missed by 20 n draws with a chance of e^-20.
+            if len(tasks) == count or (size is None and index - last > 200 + 20 * len(tasks)):
                 break
             task = self.task(index=index, split=split, level=level)
-            tasks.setdefault(task.id, task)
+            if task.id not in tasks:
+                tasks[task.id], last = task, index
         return list(tasks.values())
 
     def ask(self, question: str, answer: Any) -> Task:

@@ -38,6 +38,8 @@ THREADS = 2
 REPEAT_S = 0.5
 TRIAL_CALLS = 3
 """Calls, after the first, by which a peer's ways are compared; one where a call takes more than `REPEAT_S`."""
+PATIENCE_S = 20.0
+"""A shape of which a call is longer at the machine's ceiling is left out: its peers would take hours."""
 HOPELESS = 3.0
 """A slow way whose first call takes so many times the best one's is not called again."""
 
@@ -105,6 +107,9 @@ class Bench:
         with ops.products(case.dtype):
             try:
                 work = case.make()
+                if too_slow := self._too_slow(work, case):
+                    yield failed(failure=too_slow)
+                    return
                 exact = work.exact()
                 ours_s, ours_error = _try(work.ours, exact)
             except Exception as error:  # an op that fails is a row like any other, and the other ops go on
@@ -147,6 +152,19 @@ class Bench:
                     },
                 )
 
+    def _too_slow(self, work: Work, case: Case) -> str | None:
+        """Why a shape is left out; None if it is not."""
+        from benchmarks.perf import roofline
+
+        dtype = "bf16" if case.dtype == "bf16" else "fp32"
+        speed = roofline.flop_s(self.ceilings[f"{dtype} product"])
+        if work.flop / speed < PATIENCE_S:
+            return None
+        return (
+            f"left out: torch multiplies {dtype} at {speed / 1e9:.1f} GFLOP/s on this processor, so that a "
+            f"peer's call takes {work.flop / speed / 60:.0f} minutes and more"
+        )
+
     def _alternate(self, ours: Side, theirs: Side, turns: int) -> tuple[list[Run], list[Run]]:
         """Each side's repeats."""
         repeats = [
@@ -176,9 +194,10 @@ class Bench:
         """Arithmetic, bytes, and the share of what the machine's ceilings allow for their quotient."""
         from benchmarks.perf import roofline
 
-        product = "fp32" if case.dtype == "" else "bf16"
-        peak, bandwidth = (self.ceilings[shape] for shape in (f"{product} product", "copy"))
-        limit = min(roofline.flop_s(peak), work.flop / work.bytes * roofline.bytes_s(bandwidth))
+        peak = roofline.flop_s(self.ceilings["fp32 product"])
+        if case.dtype:  # where bfloat16 is slower, it can be widened
+            peak = max(peak, roofline.flop_s(self.ceilings["bf16 product"]))
+        limit = min(peak, work.flop / work.bytes * roofline.bytes_s(self.ceilings["copy"]))
         return {"flop": work.flop, "bytes": work.bytes, "of_roof": work.flop / seconds / limit}
 
 

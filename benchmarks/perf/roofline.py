@@ -11,11 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.perf.rows import Row
 from r1env import records
 
-COPY_NUMBERS, SQUARE, CALLS = 2**26, 3072, 7
+if TYPE_CHECKING:
+    import torch
+
+COPY_NUMBERS, SQUARES, CALLS = 2**26, (3072, 1536, 768, 384), 7
+LONGEST_S = 2.0
+"""Of a ceiling's call: smaller squares are multiplied where the processor is slower than that."""
 WIDTH, HEIGHT = 900, 600
 LEFT, RIGHT, TOP, BOTTOM = 70, 690, 40, 540
 _COLOURS = {
@@ -38,26 +44,40 @@ def ceilings(threads: int, *, tiny: bool = False) -> list[Row]:
     """How fast this machine copies memory, and multiplies squares in float32 and bfloat16: the best of some calls."""
     import torch
 
-    numbers, side = (2**16, 64) if tiny else (COPY_NUMBERS, SQUARE)
+    numbers, sides = (2**16, (64,)) if tiny else (COPY_NUMBERS, SQUARES)
     source, target = torch.ones(numbers), torch.empty(numbers)
     found = [_ceiling("copy", threads, lambda: target.copy_(source), {"bytes": 2.0 * source.nbytes})]
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        square = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
-        out = torch.empty_like(square)
-        multiply = lambda square=square, out=out: torch.mm(square, square, out=out)
-        found.append(_ceiling(f"{name} product", threads, multiply, {"flop": 2.0 * side**3}))
+        side = next(
+            (s for s in sides if (s / sides[-1]) ** 3 * _seconds(_product(sides[-1], dtype)) < LONGEST_S),
+            sides[-1],
+        )
+        found.append(_ceiling(f"{name} product", threads, _product(side, dtype), {"flop": 2.0 * side**3}))
     return found
 
 
+def _product(side: int, dtype: torch.dtype) -> Callable[[], object]:
+    import torch
+
+    square = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
+    out = torch.empty_like(square)
+    return lambda: torch.mm(square, square, out=out)
+
+
 def _ceiling(shape: str, threads: int, call: Callable[[], object], details: dict[str, float]) -> Row:
-    seconds = []
+    return Row(
+        name="ceiling", shape=shape, threads=threads, ours_s=_seconds(call), repeats=CALLS, details=details
+    )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Of the fastest of some calls."""
+    found = []
     for _ in range(CALLS):
         start = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - start)
-    return Row(
-        name="ceiling", shape=shape, threads=threads, ours_s=min(seconds), repeats=CALLS, details=details
-    )
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def flop_s(ceiling: Row) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels import products
 from kernels.dispatch import Op
 from kernels.torch_op import torch_op
 
@@ -145,7 +146,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_x = grad_bias = None
     if ctx.needs_input_grad[0]:
-        grad_x = grad @ _dequantise(*ctx.saved_tensors, grad.dtype, ctx.impl)
+        grad_x = products.matmul(grad, _dequantise(*ctx.saved_tensors, grad.dtype, ctx.impl))
     if ctx.needs_input_grad[3]:
         grad_bias = grad.reshape(-1, grad.shape[-1]).sum(0)
     return grad_x, None, None, grad_bias, None

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kernels import build
+from kernels import build, products
 from kernels.build import KernelUnavailable
 from kernels.dispatch import is_batch_invariant
 from kernels.moe_experts import check_range
@@ -41,6 +41,9 @@ def forward(
     pairs = experts.numel()
     library = _library(x, weights, gate_up, down) if pairs and down.shape[1:].numel() else None
     function = library and (library.few if pairs <= FEW_PAIRS or is_batch_invariant() else library.forward)
+    if function is None and products.widens(x):
+        out, pre, order = forward(x.float(), weights.float(), experts, gate_up.float(), down.float())
+        return out.to(x.dtype), pre.to(x.dtype), order
     if function is None:
         return _forward(x, weights, experts, gate_up, down)
     x, weights, experts = x.contiguous(), weights.contiguous(), experts.contiguous()
@@ -83,6 +86,11 @@ def backward(
     library = (
         _library(grad, x, weights, gate_up, down, pre) if experts.numel() and down.shape[1:].numel() else None
     )
+    if (library is None or library.backward is None) and products.widens(x):
+        wide = backward(
+            grad.float(), x.float(), weights.float(), experts, gate_up.float(), down.float(), pre.float(), order
+        )
+        return tuple(t.to(x.dtype) for t in wide)  # type: ignore[return-value]
     if library is None or library.backward is None:
         return _backward(grad, x, weights, experts, gate_up, down, pre, order)
     given = [t.contiguous() for t in (grad, x, weights, experts, gate_up, down, pre, order)]

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kernels import products
+
 
 class Rows(Protocol):
     """What an implementation brings. z are logits over temperature."""
@@ -61,9 +63,9 @@ def backward(
     for first, entries, logits in _parts(hidden, weight, chunk):
         by.differentiate(logits, first, targets, normaliser, grad, temperature)
         if need_hidden:
-            wide += logits @ entries
+            wide += products.widened(logits) @ products.widened(entries)
         if grad_weight is not None:
-            torch.mm(logits.T, hidden, out=grad_weight[first : first + len(entries)])
+            products.mm(logits.T, hidden, out=grad_weight[first : first + len(entries)])
     return wide.to(hidden.dtype) if need_hidden else None, grad_weight
 
 
@@ -73,4 +75,4 @@ def _parts(hidden: Tensor, weight: Tensor, chunk: int) -> Iterator[tuple[int, Te
     for first in range(0, len(weight), chunk):
         entries = weight[first : first + chunk]
         logits = buffer[: len(hidden) * len(entries)].view(len(hidden), len(entries))
-        yield first, entries, torch.mm(hidden, entries.T, out=logits)
+        yield first, entries, products.mm(hidden, entries.T, out=logits)

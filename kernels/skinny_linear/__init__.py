@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kernels import products
 from kernels.dispatch import Op
 from kernels.torch_op import torch_op
 
@@ -67,7 +68,7 @@ def _autograd(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     else:
         flat = grad
     grad_bias = grad.flatten(0, -2).sum(0) if ctx.has_bias else None
-    return grad @ weight, flat.mT @ x, grad_bias, None
+    return products.matmul(grad, weight), products.matmul(flat.mT, x), grad_bias, None
 
 
 _linear.register_autograd(_autograd, setup_context=_setup_context)

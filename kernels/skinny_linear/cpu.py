@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels import build
+from kernels import build, products
 from kernels.dispatch import is_batch_invariant
 
 _DTYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -24,7 +24,7 @@ def unfit(x: Tensor, weight: Tensor) -> str | None:
     if weight.stride(-1) != 1:
         return f"the weight's strides are {weight.stride()}; a row of it must lie in one piece"
     rows, most = _rows(x, weight), MOST_ROWS[x.dtype]
-    if rows > most and not is_batch_invariant():
+    if rows > most and not is_batch_invariant() and not products.widens(x):
         return f"{rows} rows are better multiplied by torch; up to {most} are few"
     _function(x.dtype)
     return None
@@ -32,6 +32,8 @@ def unfit(x: Tensor, weight: Tensor) -> str | None:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """See `kernels.skinny_linear`."""
+    if _rows(x, weight) > MOST_ROWS[x.dtype] and not is_batch_invariant():
+        return products.linear(x, weight, bias)
     x = x.contiguous()
     bias = None if bias is None else bias.contiguous()
     out = x.new_empty((*x.shape[:-1], weight.shape[-2]))

@@ -241,16 +241,18 @@ class Batch:
         if len(rows) < len(self.rows):
             logits, params = logits[at], params.keep(at)
         places = self._lengths[rows]
-        early = torch.from_numpy(np.flatnonzero(places < self._minimums[rows])).to(self.device)
-        if len(early):
-            banned = logits[early[:, None], self._ends].float()
-            logits[early[:, None], self._ends] = float("-inf")
+        early = places < self._minimums[rows]
+        if early.any():
+            banned = logits.index_select(1, self._ends)
+            held = torch.from_numpy(early).to(self.device)
+            logits.index_copy_(1, self._ends, banned.masked_fill(held[:, None], float("-inf")))
         drawn, logprobs, policy_logprobs = draw(logits, self._numbers(rows), params)
-        if len(early):
+        if early.any():
             # The policy's own probabilities are out of all tokens, those included that may not be drawn yet.
-            logit = logits[early, drawn[early]].float()
-            others = logit - policy_logprobs[early]
-            policy_logprobs[early] = logit - torch.logaddexp(others, banned.logsumexp(-1))
+            logit = logits.gather(1, drawn[:, None])[:, 0].float()
+            others = logit - policy_logprobs
+            whole = logit - torch.logaddexp(others, banned.float().logsumexp(-1))
+            policy_logprobs = torch.where(held, whole, policy_logprobs)
         # A logit that is no number makes the sum of all none.
         if not bool(policy_logprobs.isfinite().all()):
             raise RunError(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
+from kernels import products
 from kernels.moe_experts import OP, cpu, moe_experts, ref
 from kernels.swiglu import ref as swiglu_ref
 from tests.kernels.common import needs, within_budget
@@ -108,6 +109,7 @@ def test_without_tiles_of_the_dtype(monkeypatch, dtype):
     if library is None:
         pytest.skip("no C++ compiler")
     monkeypatch.setattr(cpu, "_functions", lambda dtype: library._replace(forward=None, backward=None))
+    monkeypatch.setattr(products, "MULTIPLIES_BF16", True)
     within_budget(forward_and_backward, given, "cpu")
 
 

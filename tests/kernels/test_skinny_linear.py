@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.library import opcheck
 
+from kernels import products
 from kernels.skinny_linear import OP, skinny_linear
 from kernels.skinny_linear.cpu import MOST_ROWS
 from tests.kernels.common import needs, within_budget
@@ -57,7 +58,8 @@ def test_a_row_s_result_is_the_same_whatever_others_there_are(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_many_rows_are_torch_s(dtype):
+def test_many_rows_are_torch_s(dtype, monkeypatch):
+    monkeypatch.setattr(products, "MULTIPLIES_BF16", True)
     x, weight, _ = inputs((0, MOST_ROWS[dtype] + 1, 6, 10), dtype)
     needs(OP, "cpu", x[:-1], weight)
     assert OP.choose("auto", x[:-1], weight).__name__ == "kernels.skinny_linear.cpu"
