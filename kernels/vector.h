@@ -2,7 +2,7 @@
 #pragma once
 
 #include "parallel.h"
-#if defined(__AVX512BW__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -23,15 +23,24 @@ struct alignas(LANES * sizeof(float)) Pair {
 inline uint32_t leading(int64_t count) { return uint32_t((uint64_t(1) << std::clamp<int64_t>(count, 0, CHUNK)) - 1); }
 #endif
 
+// The first `count` of CHUNK numbers. A length that the compiler knows takes registers, another one a call.
+template <class T> inline void copy(const void *from, int64_t count, void *to) {
+  if (count >= CHUNK) {
+    std::memcpy(to, from, CHUNK * sizeof(T));
+  } else {
+    std::memcpy(to, from, std::max<int64_t>(0, count) * sizeof(T));
+  }
+}
+
 // The first `count` of CHUNK numbers, and zeros.
 inline Pair load(const float *x, int64_t count) {
 #if defined(__AVX512BW__)
   const uint32_t mask = leading(count);
   return {(Vec)_mm512_maskz_loadu_ps(mask, x), (Vec)_mm512_maskz_loadu_ps(mask >> LANES, x + LANES)};
 #else
-  float some[CHUNK] = {};
-  if (count < CHUNK) x = (const float *)std::memcpy(some, x, std::max<int64_t>(0, count) * sizeof(float));
-  return {*(const Vec *)x, *(const Vec *)(x + LANES)};
+  Pair found = {};
+  copy<float>(x, count, &found);
+  return found;
 #endif
 }
 
@@ -40,7 +49,7 @@ inline Pair load(const bf16 *x, int64_t count) {
   const Words words = (Words)_mm512_maskz_loadu_epi16(leading(count), x);
 #else
   Words words = {};
-  std::memcpy(&words, x, std::clamp<int64_t>(count, 0, CHUNK) * sizeof(bf16));
+  copy<bf16>(x, count, &words);
 #endif
   return {(Vec)(words << 16), (Vec)(words & 0xffff0000u)};
 }
@@ -58,7 +67,7 @@ inline void store(const Pair &x, float *out, int64_t count) {
   _mm512_mask_storeu_ps(out, mask, (__m512)x.first);
   _mm512_mask_storeu_ps(out + LANES, mask >> LANES, (__m512)x.second);
 #else
-  std::memcpy(out, &x, std::clamp<int64_t>(count, 0, CHUNK) * sizeof(float));
+  copy<float>(&x, count, out);
 #endif
 }
 
@@ -74,7 +83,7 @@ inline void store(const Pair &x, bf16 *out, int64_t count) {
 #if defined(__AVX512BW__)
   _mm512_mask_storeu_epi16(out, leading(count), (__m512i)words);
 #else
-  std::memcpy(out, &words, std::clamp<int64_t>(count, 0, CHUNK) * sizeof(bf16));
+  copy<bf16>(&words, count, out);
 #endif
 }
 

@@ -10,7 +10,7 @@ typedef uint32_t Word __attribute__((aligned(2), may_alias));
 template <class T> constexpr int64_t PER_WORD = sizeof(Word) / sizeof(T);
 template <class T> constexpr int64_t words(int64_t count) { return (count + PER_WORD<T> - 1) / PER_WORD<T>; }
 
-constexpr int HIGH = LANES == 16 ? 8 : 4;  // rows of a tile: as many as leave registers for sums
+constexpr int HIGH = LANES == 16 ? 8 : LANES == 8 ? 6 : 4;  // rows of a tile: as many as leave registers for sums
 constexpr int64_t DEEP = 128;  // words of a panel that stay in the first cache while all rows pass
 
 inline int64_t round_up(int64_t count, int64_t to) { return (count + to - 1) / to * to; }
@@ -31,6 +31,7 @@ template <class T, int R>
 inline void word_tile(const Word *a, int64_t row, int64_t step, const Word *panel, float *c, int64_t K, bool add) {
   Vec sum[R][2] = {};
   if (add)
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
       for (int half = 0; half < 2; ++half) sum[r][half] = *(const Vec *)(c + r * CHUNK + half * LANES);
   for (int64_t k = 0; k < K; ++k) {
@@ -42,6 +43,7 @@ inline void word_tile(const Word *a, int64_t row, int64_t step, const Word *pane
       sum[r][1] = add_product(T(), x, b1, sum[r][1]);
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
     for (int half = 0; half < 2; ++half) *(Vec *)(c + r * CHUNK + half * LANES) = sum[r][half];
 }
@@ -65,11 +67,7 @@ void word_product(const Word *a, int64_t row, int64_t step, int64_t tile, const 
   }
 }
 
-// Two rows' numbers at the same places as words; of floats, one row's.
-inline void join(const float *x, const float *, int64_t count, Word *out) {
-  std::memcpy(out, x, count * sizeof(float));
-  std::fill(out + count, out + CHUNK, 0);
-}
+// Two rows' numbers at the same places as words.
 inline void join(const bf16 *x, const bf16 *next, int64_t count, Word *out) {
 #if defined(__AVX512BW__)
   const __m512i low = _mm512_maskz_loadu_epi16(leading(count), x);
@@ -86,16 +84,29 @@ inline void join(const bf16 *x, const bf16 *next, int64_t count, Word *out) {
 
 // Rows [K, N], summed over, as panels [⌈N / WIDTH⌉][words of K][WIDTH]; row(k) is where a row begins.
 template <class T, int WIDTH, class Row> void pack_rows(const Row &row, int64_t K, int64_t N, Word *panels) {
-  static_assert(CHUNK % WIDTH == 0);
   const int64_t deep = words<T>(K);
-  alignas(64) Word some[CHUNK];
-  for (int64_t k = 0; k < deep; ++k) {
-    const int64_t next = k * PER_WORD<T> + PER_WORD<T> - 1;
-    const T *one = row(k * PER_WORD<T>), *two = next < K ? row(next) : nullptr;
-    for (int64_t n = 0; n < N; n += CHUNK) {
-      join(one + n, two ? two + n : nullptr, std::min<int64_t>(CHUNK, N - n), some);
-      for (int64_t i = 0; i < CHUNK && n + i < N; i += WIDTH)
-        std::memcpy(panels + ((n + i) / WIDTH * deep + k) * WIDTH, some + i, WIDTH * sizeof(Word));
+  if constexpr (PER_WORD<T> == 1) {
+    for (int64_t k = 0; k < K; ++k) {
+      const T *from = row(k);
+      int64_t n = 0;
+      for (; n + WIDTH <= N; n += WIDTH)
+        std::memcpy(panels + (n / WIDTH * deep + k) * WIDTH, from + n, WIDTH * sizeof(Word));
+      if (n == N) continue;
+      Word *last = panels + (n / WIDTH * deep + k) * WIDTH;
+      std::memcpy(last, from + n, (N - n) * sizeof(Word));
+      std::fill(last + (N - n), last + WIDTH, 0);
+    }
+  } else {
+    static_assert(CHUNK % WIDTH == 0);
+    alignas(64) Word some[CHUNK];
+    for (int64_t k = 0; k < deep; ++k) {
+      const int64_t next = k * PER_WORD<T> + PER_WORD<T> - 1;
+      const T *one = row(k * PER_WORD<T>), *two = next < K ? row(next) : nullptr;
+      for (int64_t n = 0; n < N; n += CHUNK) {
+        join(one + n, two ? two + n : nullptr, std::min<int64_t>(CHUNK, N - n), some);
+        for (int64_t i = 0; i < CHUNK && n + i < N; i += WIDTH)
+          std::memcpy(panels + ((n + i) / WIDTH * deep + k) * WIDTH, some + i, WIDTH * sizeof(Word));
+      }
     }
   }
 }
@@ -122,6 +133,24 @@ inline void transpose(__m512i (&x)[16]) {
   }
   std::copy_n(y, 16, x);
 }
+#elif defined(__AVX__) && !defined(__AVX512F__)
+inline void transpose(__m256 (&x)[8]) {
+  __m256 y[8];
+  for (int i = 0; i < 8; i += 2) {
+    y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      x[i + 2 * j] = _mm256_shuffle_ps(y[i + j], y[i + j + 2], 0x44);
+      x[i + 2 * j + 1] = _mm256_shuffle_ps(y[i + j], y[i + j + 2], 0xee);
+    }
+  for (int j = 0; j < 4; ++j) {  // x[4 i + j] has columns j and j + 4 of rows 4 i … 4 i + 3
+    y[j] = _mm256_permute2f128_ps(x[j], x[4 + j], 0x20);
+    y[4 + j] = _mm256_permute2f128_ps(x[j], x[4 + j], 0x31);
+  }
+  std::copy_n(y, 8, x);
+}
 #endif
 
 // A matrix [N, K], summed over its rows' numbers, as panels [⌈N / CHUNK⌉][words of K][CHUNK].
@@ -140,6 +169,15 @@ template <class T> void pack_turned(const T *b, int64_t N, int64_t K, Word *pane
       transpose(rows);
       for (int i = 0; i < width; ++i) _mm512_storeu_si512(to + (k + i) * CHUNK, rows[i]);
 #else
+#if defined(__AVX__) && !defined(__AVX512F__)
+      if (PER_WORD<T> == 1 && n + LANES <= N && width == LANES) {
+        __m256 rows[8];
+        for (int i = 0; i < 8; ++i) rows[i] = _mm256_loadu_ps((const float *)(b + (n + i) * K + from));
+        transpose(rows);
+        for (int i = 0; i < 8; ++i) _mm256_storeu_ps((float *)(to + (k + i) * CHUNK), rows[i]);
+        continue;
+      }
+#endif
       for (int64_t i = 0; i < LANES; ++i)
         for (int64_t j = 0; j < width; ++j) {
           Word word = 0;

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from transformers import AutoTokenizer
 
 import r1env
 from agents import cli
 from agents.config import GRPOConfig, SFTConfig
-from agents.setup import env_spec, grading_pool
+from agents.setup import env_spec, grading_pool, load_tokenizer
+from model import tokenizer as tokenizers
 from r1env import ConfigError
 
 
@@ -29,3 +33,25 @@ def test_a_mixture_waits_as_long_as_its_slowest_member():
 def test_a_deadline_must_be_positive():
     with pytest.raises(ConfigError, match=r"agent\.grade_deadline_s"):
         cli.checked(cli.compose("grpo", ["agent.grade_deadline_s=0"]), GRPOConfig)
+
+
+def test_a_tokenizer_without_code_of_its_own_is_read_as_autotokenizer_reads_it(tmp_path, monkeypatch):
+    tokenizers.build().save_pretrained(tmp_path)
+    text = "<think>3 + 4 = 7</think> é"
+    expected = AutoTokenizer.from_pretrained(tmp_path)
+
+    def refuse(path):
+        raise AssertionError("AutoTokenizer takes seconds to import")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoTokenizer, "from_pretrained", refuse)
+        found = load_tokenizer(str(tmp_path))
+    assert type(found) is type(expected) and found(text) == expected(text)
+    assert found.chat_template == expected.chat_template and found.eos_token_id == expected.eos_token_id
+
+    settings = tmp_path / "tokenizer_config.json"
+    for named in ("LlamaTokenizerFast", None):
+        settings.write_text(json.dumps({**json.loads(settings.read_text()), "tokenizer_class": named}))
+        with monkeypatch.context() as patch:
+            patch.setattr(AutoTokenizer, "from_pretrained", lambda path: "by AutoTokenizer")
+            assert load_tokenizer(str(tmp_path)) == "by AutoTokenizer"

@@ -46,6 +46,21 @@ def read(data, env, tokenizer, **settings):
     return demonstrations(data, env, tokenizer, PLAIN, **{"seed": 0, "max_tokens": None, **settings})
 
 
+def test_texts_are_encoded_once(env, tokenizer, monkeypatch):
+    mixture = {"worked": 0.4, "guess": 0.2, "untagged": 0.4}
+    encoded = []
+    monkeypatch.setattr(
+        traces, "encode_prompt", lambda *given, by=traces.encode_prompt: encoded.append(given[1]) or by(*given)
+    )
+    made = traces.EnvTraces(env, tokenizer, PLAIN, mixture, 0)
+    first = made.take(0, 300)
+    different = len({tuple(prompt) for prompt, _ in first})
+    assert len(encoded) == different < 300
+    assert made.take(0, 300) == first and len(encoded) == different
+    monkeypatch.setattr(traces, "REMEMBERED", 7)  # what no longer fits is encoded anew
+    assert traces.EnvTraces(env, tokenizer, PLAIN, mixture, 0).take(0, 300) == first
+
+
 def test_mixed_working_is_planted_in_its_share(tokenizer):
     both = r1env.make("r1env/Multilingual-v0", languages=["de", "en"], level="one_step").unwrapped
     made = traces.EnvTraces(both, tokenizer, PLAIN, {"worked": 0.5, "mixed": 0.5}, 0)

@@ -155,3 +155,24 @@ def test_products_are_rounded_only_where_asked():
 
 def test_times_are_readable():
     assert [rows._time(s) for s in (None, 2.345, 0.01234, 4.2e-6)] == ["", "2.35 s", "12.3 ms", "4.2 µs"]
+
+
+def test_a_slow_processor_multiplies_smaller_squares(monkeypatch):
+    monkeypatch.setattr(roofline, "COPY_NUMBERS", 2**10)
+    monkeypatch.setattr(roofline, "SQUARES", (256, 128, 64))
+    limits = []
+    for seconds in (1e-9, roofline.LONGEST_S / 10, 2 * roofline.LONGEST_S):
+        monkeypatch.setattr(roofline, "_seconds", lambda call, seconds=seconds: call() is None or seconds)
+        _, fp32, bf16 = roofline.ceilings(1)
+        assert fp32.details == bf16.details
+        limits.append((fp32.details["flop"] / 2) ** (1 / 3))
+    assert limits == pytest.approx([256, 128, 64])  # as 64³ takes so long
+
+
+def test_what_would_take_hours_is_left_out(tmp_path, no_memory, monkeypatch, capsys):
+    monkeypatch.setattr(kernels, "PATIENCE_S", 0.0)
+    code, found = measure(tmp_path, "--only", "swiglu")
+    assert code == 1 and len(found) > 3
+    for row in found[3:]:
+        dtype = "bf16" if " bf16" in row["shape"] else "fp32"
+        assert f"left out: torch multiplies {dtype} at " in row["failure"] and row["ours_s"] is None

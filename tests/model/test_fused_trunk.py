@@ -142,6 +142,20 @@ def test_the_choice(make_policy, monkeypatch):
         fused.fits(make_policy().bfloat16().model)
 
 
+def test_what_a_run_needs_is_compiled_ahead(make_policy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(build, "ahead", lambda *sources: asked.append(sources))
+    for policy in (make_policy().bfloat16(), make_policy(attention_bias=True), torch.nn.Linear(2, 2)):
+        fused.compile_ahead(policy)
+    for refused in ("ref", "v3_train=ref", "v3_decode=ref"):
+        with setting(refused):
+            fused.compile_ahead(make_policy())
+    assert not asked
+    fused.compile_ahead(make_policy())
+    ((*sources,),) = asked
+    assert sources[0].parent.name == "v3_train" and all(s.is_file() for s in sources)
+
+
 def test_without_a_compiler_the_plain_one_serves(make_policy, monkeypatch, capsys):
     monkeypatch.setenv("CXX", "/nowhere/c++")
     build._found.cache_clear()

@@ -255,6 +255,16 @@ def test_distinct_tasks_are_distinct_and_stable(env):
     assert 10 < len({task.id for task in few}) == len(few) < 60
 
 
+def test_all_tasks_of_a_small_level_are_found_soon(env, monkeypatch):
+    drawn = []
+    task = ReasoningEnv.task
+    monkeypatch.setattr(ReasoningEnv, "task", lambda *given, **named: drawn.append(0) or task(*given, **named))
+    found = {task.messages[0]["content"] for task in env.distinct_tasks(600, split="test", level="times")}
+    soon = len(drawn)
+    many = {env.task(index=i, split="test", level="times").messages[0]["content"] for i in range(4 * soon)}
+    assert found == many and soon < 2000
+
+
 def test_a_level_too_small_for_a_split_is_an_error():
     class OneTask(ReasoningEnv):
         def generate(self, rng, level):
