@@ -23,7 +23,7 @@ struct alignas(LANES * sizeof(float)) Pair {
 inline uint32_t leading(int64_t count) { return uint32_t((uint64_t(1) << std::clamp<int64_t>(count, 0, CHUNK)) - 1); }
 #endif
 
-// The first `count` of CHUNK numbers. A length that the compiler knows takes registers, another one a call.
+// Copies the first `count` of CHUNK numbers. A length that the compiler knows takes registers, another one a call.
 template <class T> inline void copy(const void *from, int64_t count, void *to) {
   if (count >= CHUNK) {
     std::memcpy(to, from, CHUNK * sizeof(T));
@@ -38,8 +38,9 @@ inline Pair load(const float *x, int64_t count) {
   const uint32_t mask = leading(count);
   return {(Vec)_mm512_maskz_loadu_ps(mask, x), (Vec)_mm512_maskz_loadu_ps(mask >> LANES, x + LANES)};
 #else
+  if (count >= CHUNK) return {*(const Vec *)x, *(const Vec *)(x + LANES)};  // half as fast by way of a variable
   Pair found = {};
-  copy<float>(x, count, &found);
+  std::memcpy(&found, x, std::max<int64_t>(0, count) * sizeof(float));
   return found;
 #endif
 }
