@@ -39,7 +39,7 @@ REPEAT_S = 0.5
 TRIAL_CALLS = 3
 """Calls, after the first, by which a peer's ways are compared; one where a call takes more than `REPEAT_S`."""
 PATIENCE_S = 20.0
-"""A shape of which a call is longer at the machine's ceiling is left out: its peers would take hours."""
+"""A shape of which a call is longer at the machine's ceiling is left out: its peers take even longer, and are called many times."""
 HOPELESS = 3.0
 """A slow way whose first call takes so many times the best one's is not called again."""
 
@@ -158,11 +158,12 @@ class Bench:
 
         dtype = "bf16" if case.dtype == "bf16" else "fp32"
         speed = roofline.flop_s(self.ceilings[f"{dtype} product"])
-        if work.flop / speed < PATIENCE_S:
+        seconds = work.flop / speed
+        if seconds < PATIENCE_S:
             return None
         return (
             f"left out: torch multiplies {dtype} at {speed / 1e9:.1f} GFLOP/s on this processor, so that a "
-            f"peer's call takes {work.flop / speed / 60:.0f} minutes and more"
+            f"peer's call takes {seconds:.0f} s and more"
         )
 
     def _alternate(self, ours: Side, theirs: Side, turns: int) -> tuple[list[Run], list[Run]]:

@@ -48,10 +48,9 @@ def ceilings(threads: int, *, tiny: bool = False) -> list[Row]:
     source, target = torch.ones(numbers), torch.empty(numbers)
     found = [_ceiling("copy", threads, lambda: target.copy_(source), {"bytes": 2.0 * source.nbytes})]
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        side = next(
-            (s for s in sides if (s / sides[-1]) ** 3 * _seconds(_product(sides[-1], dtype)) < LONGEST_S),
-            sides[-1],
-        )
+        least = sides[-1]
+        least_s = _seconds(_product(least, dtype))
+        side = next((s for s in sides if (s / least) ** 3 * least_s < LONGEST_S), least)
         found.append(_ceiling(f"{name} product", threads, _product(side, dtype), {"flop": 2.0 * side**3}))
     return found
 
