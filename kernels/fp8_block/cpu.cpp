@@ -5,7 +5,7 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(__AVX512BW__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -87,6 +87,38 @@ inline void store(__m512i found, float *out) {
 inline void store(__m512i found, bf16 *out) { _mm512_storeu_si512(out, found); }
 #endif
 
+#if defined(__AVX2__) && defined(__F16C__) && !defined(__AVX512BW__)
+#define R1_HALVES 1
+// The bits of an e4m3 code are those of an IEEE half with another bias of the exponent, subnormal numbers included: the
+// half is 2^-8 of the number, and the processor widens halves.
+constexpr float HALVES = 256;
+struct Wide {
+  __m256 low, high;
+};
+inline Wide halves(const uint8_t *codes) {  // of 16 codes
+  const __m256i words = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(codes)));
+  const __m256i size = _mm256_and_si256(_mm256_slli_epi16(words, 7), _mm256_set1_epi16(0x3f80));
+  const __m256i sign = _mm256_slli_epi16(_mm256_srli_epi16(words, 7), 15);
+  const __m256i all = _mm256_set1_epi16(0x3f80), nan = _mm256_set1_epi16(0x7e00);
+  const __m256i bits = _mm256_or_si256(_mm256_or_si256(size, sign), _mm256_and_si256(_mm256_cmpeq_epi16(size, all), nan));
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(bits)), _mm256_cvtph_ps(_mm256_extracti128_si256(bits, 1))};
+}
+inline void store(Wide x, float *out) {
+  _mm256_storeu_ps(out, x.low);
+  _mm256_storeu_ps(out + 8, x.high);
+}
+// To nearest, ties to even. The NaN of a code has no bits that a sum would carry over; another one must not come here.
+inline __m256i upper(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  return _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+}
+inline void store(Wide x, bf16 *out) {
+  const __m256i words = _mm256_packus_epi32(upper(x.low), upper(x.high));
+  _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm256_permute4x64_epi64(words, 0xd8));
+}
+#endif
+
 // Exact, as every code is a bfloat16.
 template <class T> void decode(const uint8_t *codes, T *out, int64_t count) {
   int64_t i = 0;
@@ -94,12 +126,32 @@ template <class T> void decode(const uint8_t *codes, T *out, int64_t count) {
   for (; i + 32 <= count; i += 32)
     store(look_up(_mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes + i)))), out + i);
 #endif
+#if defined(R1_HALVES)
+  const __m256 factor = _mm256_set1_ps(HALVES);
+  for (; i + 16 <= count; i += 16) {
+    const Wide x = halves(codes + i);
+    store({x.low * factor, x.high * factor}, out + i);
+  }
+#endif
   for (; i < count; ++i) out[i] = narrow<T>(decode(codes[i]));
 }
 
-// out = x · scale; x are decoded codes.
-template <class T> void scaled(const float *x, float scale, T *out, int64_t count) {
+// out = the codes' numbers · scale, for at most a block.
+template <class T> void scaled(const uint8_t *codes, float scale, T *out, int64_t count) {
   int64_t i = 0;
+#if defined(R1_HALVES)
+  // The same product to the bit, unless a factor is too large or a NaN.
+  if ((word_of(scale) & MAGNITUDE) < word_of(0x1p119f)) {
+    const __m256 factor = _mm256_set1_ps(scale * HALVES);
+    for (; i + 16 <= count; i += 16) {
+      const Wide x = halves(codes + i);
+      store({x.low * factor, x.high * factor}, out + i);
+    }
+  }
+  for (; i < count; ++i) out[i] = narrow<T>(decode(codes[i]) * scale);
+#else
+  float x[BLOCK];
+  decode(codes, x, count);
 #if defined(__AVX512BF16__)
   // The processor's own rounding takes subnormal numbers for zero: not where a product may be one.
   if (sizeof(T) == 2 && scale > 0x1p-116f)
@@ -111,6 +163,7 @@ template <class T> void scaled(const float *x, float scale, T *out, int64_t coun
     }
 #endif
   for (; i < count; ++i) out[i] = narrow<T>(x[i] * scale);
+#endif
 }
 
 // Of fresh memory most time goes into its first touch, page by page; pages may be large ones where the system has them.
@@ -131,10 +184,7 @@ void dequantise(const uint8_t *values, const float *scale, T *out, int64_t O, in
     for (int64_t o = begin; o < end; ++o)
       for (int64_t b = 0; b < across; ++b) {
         const int64_t at = o * I + b * BLOCK;
-        const int64_t width = std::min(I - b * BLOCK, BLOCK);
-        float wide[BLOCK];
-        decode(values + at, wide, width);
-        scaled(wide, scale[o / BLOCK * across + b], out + at, width);
+        scaled(values + at, scale[o / BLOCK * across + b], out + at, std::min(I - b * BLOCK, BLOCK));
       }
   });
 }

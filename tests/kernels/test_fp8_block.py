@@ -58,7 +58,17 @@ def test_quantise_and_dequantise_are_the_reference_s_to_the_bit(threads, shape, 
 
 def test_every_code():
     codes = torch.arange(256, dtype=torch.uint8).view(DTYPE)[None]
-    for factor in (1.0, 3e-5, 7e20, 2**-115, 2**-116, 2**-120):  # the last ones make subnormal products
+    for factor in (
+        1.0,
+        3e-5,
+        7e20,
+        2.0**118,
+        2.0**119,
+        2.0**120,
+        2**-115,
+        2**-116,
+        2**-120,
+    ):  # the last make subnormal products
         scale = torch.full((1, 2), factor)
         needs(OP, "cpu", codes, scale)
         for dtype in (torch.float32, torch.bfloat16):

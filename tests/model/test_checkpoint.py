@@ -384,4 +384,5 @@ def test_memory_is_the_policy_and_one_file_at_most(tmp_path, fp8):
         extra < 3 * shard + 2 * 32 * 2**20
     )  # a file's tensors, their copy in the writer, one matrix in float32
     extra, _ = peak_beside(tmp_path, "", "p = model.load(sys.argv[1] + '/c', device='cpu')")
-    assert extra < shard + 24 * 2**20  # a second copy of the policy would be 75 MB at least
+    # A file, the codes of one matrix (8 MB) and their numbers (16 MB); a second copy of the policy would take 150 MB.
+    assert extra < shard + 40 * 2**20
