@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BENCHMARKS = {
     "kernels": "every op of ours beside its peers, in one process call by call",
-    "engine": "sampling by the native engine beside transformers and vLLM",
+    "engine": "sampling by the native engine beside transformers, vLLM and itself with batch_invariant",
     "grpo": "a whole GRPO step of ours beside TRL's GRPOTrainer",
     "graders": "grading mathematics beside math-verify, equal workers",
     "harness": "r1-bench eval with an instant model beside lm-eval",
@@ -26,8 +26,13 @@ BENCHMARKS = {
     "vector": "a step of 64 environments with a slow grader beside Gymnasium's vectors",
 }
 """Name → one line of what it measures; the module `benchmarks.perf.<name>` does it."""
-OF_KERNELS = ("threads", "only", "plot", "tiny")
-"""Options that the other benchmarks do not have."""
+OF_SOME = {
+    "threads": ("kernels",),
+    "only": ("kernels", "engine"),
+    "plot": ("kernels",),
+    "tiny": ("kernels",),
+}
+"""Options that not all benchmarks have → those that do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class Options:
     threads: int | None = None
     """CPU threads of each side; None for the benchmark's own number."""
     only: tuple[str, ...] = ()
-    """The ops to measure; empty for all."""
+    """The ops or rows to measure; empty for all."""
     tiny: bool = False
     """Whether to measure nothing of interest, quickly: for tests."""
 
@@ -69,9 +74,9 @@ def _measure(given: argparse.Namespace) -> list[Row]:
         number = getattr(given, option)
         if number is not None and number < 1:
             raise ConfigError(f"--{option} {number}: must be at least 1")
-    for option in OF_KERNELS:
-        if given.name != "kernels" and getattr(given, option):
-            raise ConfigError(f"--{option} is an option of kernels; {given.name} has none such")
+    for option, have in OF_SOME.items():
+        if given.name not in have and getattr(given, option):
+            raise ConfigError(f"--{option} is an option of {' and '.join(have)}; {given.name} has none such")
     benchmark = importlib.import_module(f"benchmarks.perf.{given.name}")
     only = tuple(filter(None, (given.only or "").split(",")))
     rows: list[Row] = benchmark.measure(
@@ -119,7 +124,11 @@ def _parser() -> argparse.ArgumentParser:
         default=20,
         help="measured steps in each, after the warm-up; of kernels the most calls (default: 20)",
     )
-    parser.add_argument("--only", metavar="OP[,OP]", help="kernels: measure these ops (default: all)")
+    parser.add_argument(
+        "--only",
+        metavar="NAME[,NAME]",
+        help="kernels: measure these ops, engine: these rows, as the tables have them (default: all)",
+    )
     parser.add_argument("--threads", metavar="N", type=int, help="kernels: CPU threads a side (default: 2)")
     parser.add_argument("--plot", metavar="FILE.svg", help="kernels: draw a roofline there")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)

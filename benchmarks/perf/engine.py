@@ -1,4 +1,4 @@
-"""Sampling by the native engine beside transformers' generate and vLLM's CPU build.
+"""Sampling by the native engine beside transformers' generate, vLLM's CPU build and itself with `batch_invariant`.
 
 The tiny policy in float32, 64 prompts × 16 samples, and a policy of 100M parameters stored in bfloat16, 16 prompts × 4
 samples, and 1 × 1 for latency; random weights, prompts of random tokens, temperature 1, 128 new tokens a sample. Weights
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.perf.process import alternate, environment, require, run_watched
 from benchmarks.perf.rows import Row, Run, compare
-from r1env.errors import MissingDependency
+from r1env.errors import ConfigError, MissingDependency, nearest
 
 if TYPE_CHECKING:
     from benchmarks.perf.__main__ import Options
@@ -109,12 +109,12 @@ RAGGED = dataclasses.replace(TINY, shape="tiny 64x16x128 ragged", stop=(1, 3, 4,
 LARGE = Work(shape="100M 16x4x128", policy="100M", prompts=16, samples=4, tokens=128, lengths=(64, 64))
 ALONE = dataclasses.replace(LARGE, shape="100M 1x1x128 B=1", prompts=1, samples=1)
 WORKS = {
-    TINY: ("transformers",),
+    TINY: ("transformers", "batch_invariant"),
     RAGGED: ("transformers",),
-    LARGE: ("transformers", "vllm"),
+    LARGE: ("transformers", "vllm", "batch_invariant"),
     ALONE: ("transformers", "vllm"),
 }
-"""What is measured beside whom."""
+"""What is measured beside whom; `batch_invariant` is the native engine too, and the ratio the price of it."""
 
 
 def axes(side: str, work: Work) -> Axes:
@@ -124,6 +124,8 @@ def axes(side: str, work: Work) -> Axes:
     if side == "ours":
         rows = (512, work.rows) if work.rows > 512 else (work.rows,)
         return {"dtype": ("float32",) if stored is wide else stored, "rows": rows}
+    if side == "batch_invariant":  # whose products know nothing of fp32_precision
+        return {**axes("ours", work), "dtype": stored[:1] if stored is wide else stored[:2], side: (True,)}
     if side == "vllm":
         return {"dtype": stored[:2], "mla": (True, False), "compile": (False, True), "processes": (False, True)}
     few = work.rows == 1
@@ -142,12 +144,18 @@ def measure(options: Options) -> list[Row]:
     """A row for each shape and peer.
 
     Raises:
+        ConfigError: `--only` names a shape that does not exist.
         MissingDependency: psutil is not installed.
     """
+    shapes = {work.shape: work for work in WORKS}
+    for name in options.only:
+        if name not in shapes:
+            raise ConfigError(f"--only {name}: there is no such row{nearest(name, list(shapes))}")
     require("psutil")
     with tempfile.TemporaryDirectory(prefix="r1-perf-") as work:
         bench = Bench(Path(work), options.repeats, options.steps)
-        return [row for what, peers in WORKS.items() for row in bench.rows(what, peers)]
+        asked = [shapes[name] for name in options.only or shapes]
+        return [row for what in asked for row in bench.rows(what, WORKS[what])]
 
 
 class Bench:
@@ -331,6 +339,7 @@ def vllm_python() -> str:
 def _program(what: str) -> list[str]:
     if what == "vllm":  # by its path: that environment need not have this package
         return [vllm_python(), str(Path(__file__).with_name("engine_vllm.py"))]
+    what = "ours" if what == "batch_invariant" else what
     return [sys.executable, "-m", "benchmarks.perf.engine_worker", what]
 
 

@@ -36,7 +36,14 @@ def ours(job: dict[str, Any]) -> Sampler:
     policy: Any = model.load(job["checkpoint"], dtype=_dtype(job), device="cpu")
     if job["stop"]:
         policy.config.eos_token_id = job["stop"]
-    engine = build("native", policy, _NoText(), max_rows=job["setting"]["rows"])
+    setting = job["setting"]
+    engine = build(
+        "native",
+        policy,
+        _NoText(),
+        max_rows=setting["rows"],
+        batch_invariant=setting.get("batch_invariant", False),
+    )
 
     def sample(tokens: int, seed: int) -> int:
         params = SamplingParams(

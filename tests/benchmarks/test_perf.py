@@ -56,7 +56,11 @@ def test_help_names_the_benchmarks_and_loads_nothing_heavy():
         (["grpo", "--repeats", "0"], "--repeats 0: must be at least 1"),
         (["grpo", "--steps", "-3"], "--steps -3: must be at least 1"),
         (["kernels", "--threads", "0"], "--threads 0: must be at least 1"),
-        (["grpo", "--only", "rope"], "--only is an option of kernels; grpo has none such"),
+        (["grpo", "--only", "rope"], "--only is an option of kernels and engine; grpo has none such"),
+        (
+            ["engine", "--only", "tiny 64x16x12"],
+            "--only tiny 64x16x12: there is no such row; did you mean 'tiny 64x16x128'?",
+        ),
         (
             ["kernels", "--only", "rope,rms_nrm"],
             "--only rms_nrm: there is no such op; did you mean 'rms_norm'?",

@@ -116,6 +116,12 @@ def test_what_can_be_chosen_fits_the_work():
     assert engine.axes("transformers", engine.ALONE)["rows"] == (1, "continuous")
     assert "batched_mm" in engine.axes("transformers", engine.ALONE)["experts"]
     assert engine.axes("vllm", engine.LARGE)["dtype"] == ("bfloat16", "float32")
+    assert engine.axes("batch_invariant", engine.TINY)["dtype"] == ("float32",)
+    assert engine.axes("batch_invariant", engine.LARGE) == {
+        "dtype": ("bfloat16", "float32"),
+        "rows": (64,),
+        "batch_invariant": (True,),
+    }
 
 
 # Rows.
@@ -194,7 +200,11 @@ def test_vllm_gets_room_for_all_rows(tmp_path):
 def test_both_sides_really_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("psutil")
     monkeypatch.delenv("R1_VLLM_PYTHON", raising=False)
-    monkeypatch.setattr(engine, "WORKS", {RAGGED: ("transformers",), LARGE: ("transformers", "vllm")})
+    monkeypatch.setattr(
+        engine,
+        "WORKS",
+        {SMALL: (), RAGGED: ("transformers",), LARGE: ("transformers", "vllm", "batch_invariant")},
+    )
     monkeypatch.setitem(engine.POLICIES, "100M", SIZES)
     only = {
         "experts": ("eager",),
@@ -206,19 +216,25 @@ def test_both_sides_really_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         engine,
         "axes",
-        lambda side, work: only if side == "transformers" else {"dtype": ("float32",), "rows": (4,)},
+        lambda side, work: (
+            only
+            if side == "transformers"
+            else {"dtype": ("float32",), "rows": (4,), "batch_invariant": (side == "batch_invariant",)}
+        ),
     )
 
     def no_vllm():
         raise MissingDependency("vLLM is not installed")
 
     monkeypatch.setattr(engine, "vllm_python", no_vllm)
-    assert main(["engine", "--repeats", "1", "--steps", "1", "--json", str(tmp_path / "rows.json")]) == 1
+    asked = ["--only", "ragged,large", "--repeats", "1", "--steps", "1"]
+    assert main(["engine", *asked, "--json", str(tmp_path / "rows.json")]) == 1
     found = json.loads((tmp_path / "rows.json").read_text())
     assert [(row["shape"], row["peer"]) for row in found] == [
         ("ragged", "transformers"),
         ("large", "transformers"),
         ("large", "vllm"),
+        ("large", "batch_invariant"),
     ]
     for row in found:
         if row["peer"] == "vllm":
