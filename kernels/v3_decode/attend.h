@@ -13,14 +13,21 @@ namespace r1 {
 
 constexpr int QUAD = 4;
 constexpr int HEADS = LANES / QUAD;  // of a register
-constexpr int AHEAD = 32;  // keys that memory is asked for before they are met
-constexpr int LINE = 16;   // floats of a cache line
+constexpr int LINE = 16;  // floats of a cache line
 constexpr float LOWEST = -3e38f;
 
-// Asks memory for a row's first keys, while the row before is at work.
-inline void expect(const float *keys, int W) {
-  for (int line = 0; line < AHEAD * W; line += LINE) __builtin_prefetch(keys + line);
-}
+// What memory is asked for while something else is at work: the keys of the row that comes next. Each part of the work
+// asks for its share, as only so many answers can be under way at once.
+struct Ahead {
+  const float *from;
+  int64_t count;  // of floats
+  int64_t at = 0;
+
+  void ask(int64_t lines) {
+    for (const int64_t end = std::min(count, at + lines * LINE); at < end; at += LINE)
+      __builtin_prefetch(from + at, 0, 2);  // into the second cache: the first one holds the keys that are at work
+  }
+};
 
 struct Scratch {
   std::vector<float> query, scores, spare;
@@ -88,10 +95,10 @@ template <int N> inline void score(const float *query, const float *keys, int64_
 
 // scores [⌈T / 4⌉][heads][4 keys] of a register's heads; returns each head's highest. `spare` takes the last few keys.
 inline void score_all(const float *query, const float *keys, int W, int64_t T, float *scores, float *highest,
-                      float *spare) {
+                      float *spare, Ahead &ahead) {
   int64_t t = 0;
   for (; t + 2 * QUAD <= T; t += 2 * QUAD) {
-    for (int line = 0; line < 2 * QUAD * W; line += LINE) __builtin_prefetch(keys + (t + AHEAD) * W + line);
+    ahead.ask(2 * QUAD);
     score<2>(query, keys + t * W, W, scores + t / QUAD * LANES);
   }
   for (; t < T; t += QUAD) {
@@ -132,11 +139,12 @@ inline void soften(float *scores, int64_t T, const float *highest, float *sums) 
 // out [count][N registers]: every head's mean of the values [T, W], weighed by its scores.
 template <int N>
 inline void mean(const float *scores, const float *values, int C, int W, int64_t T, const float *sums, int count,
-                 float *out) {
+                 float *out, Ahead &ahead) {
   Vec sum[HEADS][N] = {};
   for (int64_t t = 0; t < T; ++t) {
     const float *share = scores + t / QUAD * LANES + t % QUAD;
-#pragma GCC unroll 2
+    ahead.ask(1);
+#pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
       const Vec value = *reinterpret_cast<const Vec *>(values + t * W + n * LANES);
 #pragma GCC unroll 4
@@ -146,15 +154,16 @@ inline void mean(const float *scores, const float *values, int C, int W, int64_t
 #pragma GCC unroll 4
   for (int h = 0; h < HEADS; ++h)
     if (h < count)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int n = 0; n < N; ++n) *reinterpret_cast<Vec *>(out + h * C + n * LANES) = sum[h][n] / sums[h];
 }
 
 inline void mean_all(const float *scores, const float *values, int C, int W, int64_t T, const float *sums, int count,
-                     float *out) {
+                     float *out, Ahead &ahead) {
   int c = 0;
-  for (; c + 2 * LANES <= C; c += 2 * LANES) mean<2>(scores, values + c, C, W, T, sums, count, out + c);
-  for (; c + LANES <= C; c += LANES) mean<1>(scores, values + c, C, W, T, sums, count, out + c);
+  for (; c + 4 * LANES <= C; c += 4 * LANES) mean<4>(scores, values + c, C, W, T, sums, count, out + c, ahead);
+  for (; c + 2 * LANES <= C; c += 2 * LANES) mean<2>(scores, values + c, C, W, T, sums, count, out + c, ahead);
+  for (; c + LANES <= C; c += LANES) mean<1>(scores, values + c, C, W, T, sums, count, out + c, ahead);
   for (; c < C; ++c)
     for (int h = 0; h < count; ++h) {
       float sum = 0;
@@ -164,15 +173,21 @@ inline void mean_all(const float *scores, const float *values, int C, int W, int
 }
 
 // out [H, C] of queries [H, W] over the first T of `cached` [·, W].
-inline void attend(const float *queries, const float *cached, int H, int C, int W, int64_t T, float *out, Scratch &s) {
+inline void attend(const float *queries, const float *cached, int H, int C, int W, int64_t T, float *out, Scratch &s,
+                   Ahead ahead) {
   float highest[HEADS], sums[HEADS];
   for (int first = 0; first < H; first += HEADS) {
     const int count = std::min(HEADS, H - first);
-    for (int h = 0; h < count; ++h)
-      for (int i = 0; i < W; ++i) s.query[i / QUAD * LANES + h * QUAD + i % QUAD] = queries[(first + h) * W + i];
-    score_all(s.query.data(), cached, W, T, s.scores.data(), highest, s.spare.data());
+    for (int h = 0; h < count; ++h) {
+      const float *from = queries + (first + h) * W;
+      float *to = &s.query[h * QUAD];
+      int i = 0;
+      for (; i + QUAD <= W; i += QUAD, to += LANES) std::memcpy(to, from + i, QUAD * sizeof(float));
+      if (i < W) std::memcpy(to, from + i, (W - i) * sizeof(float));
+    }
+    score_all(s.query.data(), cached, W, T, s.scores.data(), highest, s.spare.data(), ahead);
     soften(s.scores.data(), T, highest, sums);
-    mean_all(s.scores.data(), cached, C, W, T, sums, count, out + first * C);
+    mean_all(s.scores.data(), cached, C, W, T, sums, count, out + first * C, ahead);
   }
 }
 

@@ -18,7 +18,7 @@ using namespace r1;
 
 namespace {
 
-constexpr int BLOCK = 64;  // rows that go through the network together
+constexpr int BLOCK = 96;  // rows that go through the network together: whole tiles of gemm.h, of 6 rows and of 8
 constexpr int PAD = 32;
 
 int padded(int n) { return (n + PAD - 1) / PAD * PAD; }
@@ -76,9 +76,10 @@ void attention(const Model &m, const Layer &l, int64_t first, int count, Buffers
     rms_norm(&b.down[r * downs + own], l.kv_norm, newest, C, m.latent_eps);
     std::memcpy(newest + C, &b.down[r * downs + own + C], S * sizeof(float));
     rotate(newest + C, turns, S);
-    if (r + 1 < count) expect(keys(row + 1), W);
     for (int h = 0; h < H; ++h) rotate(&b.query[r * queries + h * W + C], turns, S);
-    attend(&b.query[r * queries], cached, H, C, W, end, &b.attended[r * H * C], b.attend);
+    Ahead ahead{};
+    if (r + 1 < count && keys(row + 1) != cached) ahead = {keys(row + 1), m.lengths[row + 1] * W};
+    attend(&b.query[r * queries], cached, H, C, W, end, &b.attended[r * H * C], b.attend, ahead);
   }
   product(b.attended.data(), H * C, l.out, b.out.data(), wide, count, wide, H * C);
   for (int r = 0; r < count; ++r) add(&b.x[r * Dp], &b.out[r * wide], D);
