@@ -131,10 +131,10 @@ def axes(side: str, work: Work) -> Axes:
     few = work.rows == 1
     batches = (work.rows, *(rows for rows in (256, 64, 16) if work.rows // 16 <= rows < work.rows))
     return {
+        "dtype": stored,  # first: what is slow in one may be minutes where a processor has no products of bfloat16
         # batched_mm copies the matrices of every token's experts: gigabytes for more than a few tokens
         "experts": ("grouped_mm", "eager", "batched_mm") if few else ("grouped_mm", "eager"),
         "attention": ("sdpa", "eager"),
-        "dtype": stored,
         "cache": ("dynamic", "static"),
         "rows": (*batches, "continuous"),
     }
