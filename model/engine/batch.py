@@ -251,8 +251,9 @@ class Batch:
             # The policy's own probabilities are out of all tokens, those included that may not be drawn yet.
             logit = logits.gather(1, drawn[:, None])[:, 0].float()
             others = logit - policy_logprobs
-            whole = logit - torch.logaddexp(others, banned.float().logsumexp(-1))
-            policy_logprobs = torch.where(held, whole, policy_logprobs)
+            # In float64: torch rounds these functions otherwise at a tensor's end, and company must not count.
+            both = torch.logaddexp(others.double(), banned.double().logsumexp(-1))
+            policy_logprobs = torch.where(held, (logit.double() - both).float(), policy_logprobs)
         # A logit that is no number makes the sum of all none.
         if not bool(policy_logprobs.isfinite().all()):
             raise RunError(

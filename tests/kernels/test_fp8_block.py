@@ -97,7 +97,7 @@ def test_quantise_at_the_middle_between_two_codes_and_at_the_largest():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, FEW_ROWS, FEW_ROWS + 1])
-@pytest.mark.parametrize("shape", [(200, 1), (199, 7), (128, 128), (130, 385), (300, 257)])
+@pytest.mark.parametrize("shape", [(200, 1), (199, 7), (128, 128), (130, 385), (300, 257), (1100, 40)])
 def test_linear_within_the_reference_s_error(threads, shape, rows, dtype):
     values, scale = quantise(matrix(shape), impl="ref")
     generator = torch.Generator().manual_seed(1)

@@ -11,8 +11,9 @@ from kernels.moe_experts import OP, cpu, moe_experts, ref
 from kernels.swiglu import ref as swiglu_ref
 from tests.kernels.common import needs, within_budget
 
-# tokens, chosen, experts, model, width; the pairs of some lie on either side of cpu.FEW_PAIRS, and the last has experts
-# with more rows than go through many.cpp together, and more to sum over than stays in the first cache
+# tokens, chosen, experts, model, width; the pairs of some lie on either side of cpu.FEW_PAIRS; one has experts with
+# more rows than go through many.cpp together, and more to sum over than stays in the first cache; the last one's few
+# pairs are shared by threads
 SHAPES = [
     (1, 1, 1, 3, 5),
     (3, 2, 4, 10, 6),
@@ -21,6 +22,7 @@ SHAPES = [
     (33, 2, 5, 24, 16),
     (150, 4, 16, 40, 24),
     (600, 2, 3, 301, 37),
+    (5, 3, 8, 333, 301),
 ]
 
 

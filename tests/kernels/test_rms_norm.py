@@ -10,7 +10,15 @@ from torch.library import opcheck
 from kernels.rms_norm import OP, rms_norm
 from tests.kernels.common import needs, within_budget
 
-SHAPES = [(1, 3), (3, 7), (17, 128), (5, 1000), (2, 3, 33), (700, 96)]  # the last one is shared by threads
+SHAPES = [
+    (1, 3),
+    (3, 7),
+    (17, 128),
+    (5, 1000),
+    (2, 3, 33),
+    (700, 96),
+    (3000, 96),
+]  # the last one is shared by threads
 
 
 def forward_and_backward(x, weight, grad, *, impl):
@@ -28,7 +36,8 @@ def inputs(shape, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_cpu_within_the_reference_s_error(shape, dtype):
+def test_cpu_within_the_reference_s_error(threads, shape, dtype):
+    threads(2)
     given = inputs(shape, dtype)
     needs(OP, "cpu", *given[:2])
     within_budget(forward_and_backward, list(given), "cpu")

@@ -75,6 +75,22 @@ def test_alone_and_within_a_batch_of_64(dtype, bounds):
         assert run(engine_of(policy), [request])[request.id] == together[request.id]
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_before_the_least_number_of_tokens(dtype):
+    """Where tokens that would end a row are likely, and the policy's log-probabilities are out of them, too."""
+    policy = policy_of(dtype)
+    policy.config.eos_token_id = list(range(100, 250))
+    requests = [
+        Request(
+            id=i, prompt_ids=[3 + i, 9], params=SamplingParams(max_new_tokens=30, min_new_tokens=30), seed=i
+        )
+        for i in range(64)
+    ]
+    together = run(engine_of(policy), requests)
+    for request in requests[::4]:
+        assert run(engine_of(policy), [request])[request.id] == together[request.id]
+
+
 def test_otherwise_bfloat16_does_differ():
     """Or the tests above show nothing."""
     policy, requests = policy_of(torch.bfloat16), requests_of(64)
