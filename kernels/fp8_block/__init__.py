@@ -29,7 +29,8 @@ def quantise(weight: Tensor, *, impl: str = "auto") -> tuple[Tensor, Tensor]:
         impl: `auto`, or an implementation by name (`kernels.dispatch`).
 
     Returns:
-        Values float8_e4m3fn [O, I], and factors float32 [⌈O/128⌉, ⌈I/128⌉], 1 for a block of zeros.
+        Values float8_e4m3fn [O, I], and factors float32 [⌈O/128⌉, ⌈I/128⌉], 1 for a block of zeros. A block whose
+        factor would be less than any float, as its largest magnitude is below 3.2e-43, becomes one of zeros.
 
     Raises:
         ValueError: the weights are not a matrix.

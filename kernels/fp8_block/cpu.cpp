@@ -52,7 +52,8 @@ void quantise(const T *weight, uint8_t *values, float *scale, int64_t O, int64_t
       float largest = 0;
       for (int64_t o = top; o < bottom; ++o)
         for (int64_t i = 0; i < width; ++i) largest = std::max(largest, std::fabs(widen(weight[o * I + left + i])));
-      scale[block] = largest > 0 ? quotient(largest, 1.0 / double(MAX)) : 1;
+      const float factor = quotient(largest, 1.0 / double(MAX));
+      scale[block] = factor > 0 ? factor : 1;
       const double reciprocal = 1.0 / double(scale[block]);
       for (int64_t o = top; o < bottom; ++o)
         for (int64_t i = 0; i < width; ++i) {

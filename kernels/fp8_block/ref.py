@@ -18,7 +18,8 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     wide = weight.float().contiguous()
     padded = F.pad(wide, (0, columns * BLOCK - weight.shape[1], 0, rows * BLOCK - weight.shape[0]))
     largest = padded.abs().unflatten(1, (columns, BLOCK)).unflatten(0, (rows, BLOCK)).amax((1, 3))
-    scale = torch.where(largest > 0, largest / MAX, 1.0)
+    scale = largest / MAX
+    scale = torch.where(scale > 0, scale, 1.0)  # a block of zeros, or of numbers that are as good as
     # The quotient of the largest may round to a little above 448, which e4m3 would turn into NaN.
     return (wide / _spread(scale, weight.shape)).clamp(-MAX, MAX).to(DTYPE), scale
 

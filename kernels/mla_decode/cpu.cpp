@@ -23,11 +23,13 @@ int64_t chunks(int64_t numbers) { return (numbers + CHUNK - 1) / CHUNK; }
 // What G heads attend to in some keys: a sum under a softmax without its denominator.
 template <int G> struct Attended {
   float highest[G], sum[G];
+  uint32_t improper[G];   // not 0 where a score was NaN or infinite: such a softmax is NaN
   std::vector<Pair> out;  // [chunks, G]
 
   void clear(int64_t C) {
     std::fill(highest, highest + G, LOWEST);
     std::fill(sum, sum + G, 0.0f);
+    std::fill(improper, improper + G, 0u);
     out.assign(chunks(C) * G, Pair{});
   }
 
@@ -45,6 +47,7 @@ template <int G> struct Attended {
       if (other.highest[h] > highest[h]) raise(h, other.highest[h]);
       const float scale = std::exp(std::max(other.highest[h] - highest[h], -104.0f));
       sum[h] += other.sum[h] * scale;
+      improper[h] |= other.improper[h];
       for (size_t i = h; i < out.size(); i += G) {
         out[i].first += other.out[i].first * scale;
         out[i].second += other.out[i].second * scale;
@@ -55,7 +58,7 @@ template <int G> struct Attended {
   // Zero where there were no keys.
   template <class T> void write(T *to, int64_t heads, int64_t C) const {
     for (int64_t h = 0; h < heads; ++h) {
-      const float scale = sum[h] > 0 ? 1 / sum[h] : 0;
+      const float scale = improper[h] ? float_of(NOT_A_NUMBER) : sum[h] > 0 ? 1 / sum[h] : 0;
       for (int64_t c = 0; c < C; c += CHUNK) {
         const Pair &from = out[c / CHUNK * G + h];
         store(Pair{from.first * scale, from.second * scale}, to + h * C + c, C - c);
@@ -88,7 +91,11 @@ template <int G, class T> void soften(float *scores, int count, Attended<G> &att
   float most[LANES], sum[LANES] = {};
   for (int h = 0; h < G; ++h) most[h] = attended.highest[h];
   for (int t = 0; t < count; ++t)
-    for (int h = 0; h < G; ++h) most[h] = std::max(most[h], scores[t * G + h]);
+    for (int h = 0; h < G; ++h) {
+      const uint32_t word = word_of(scores[t * G + h]);
+      attended.improper[h] |= (word & MAGNITUDE) > INFINITE || word == INFINITE;
+      most[h] = std::max(most[h], scores[t * G + h]);
+    }
   for (int h = 0; h < G; ++h)
     if (most[h] > attended.highest[h]) attended.raise(h, most[h]);
   for (int i = G; i < LANES; ++i) most[i] = most[i - G];

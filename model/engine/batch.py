@@ -36,6 +36,7 @@ _COMPACT_SHARE = 1 / 16
 """Rows that have ended give up their places once they are this share."""
 _SLACK = 64
 """Columns for which there is to be room when rows enter or step back, so that they do not do so at every step."""
+_DAMAGED = "its weights are damaged, or training diverged; load another checkpoint, or start again with a lower agent.lr"
 
 
 @dataclasses.dataclass(slots=True)
@@ -81,6 +82,7 @@ class Batch:
         speculate: bool = False,
         invariant: bool = False,
     ) -> None:
+        self.policy = policy
         self.device = policy.device
         self.drafter = SpeculativeDecoder(cast("V3Policy", policy), max_cache_tokens) if speculate else None
         plain = LatentDecoder(cast("V3Policy", policy), max_cache_tokens) if invariant else None
@@ -117,7 +119,11 @@ class Batch:
 
     @torch.inference_mode()
     def admit(self, waiting: collections.deque[Row], max_rows: int) -> None:
-        """Lets waiting rows enter, the first first, once it pays."""
+        """Lets waiting rows enter, the first first, once it pays.
+
+        Raises:
+            RunError: the policy's weights are not finite.
+        """
         live = int(self.alive.sum())
         room = max_rows - live
         if not waiting or room < min(len(waiting), max(1, int(_ADMIT_SHARE * max_rows))):
@@ -144,6 +150,8 @@ class Batch:
 
     def _enter(self, entering: Sequence[Row]) -> None:
         first = len(self.rows)
+        if not first:
+            _require_finite(self.policy)
         self.rows += entering
         self._set_params()
         logits, places = [self._logits] if first else [], iter(range(first, len(self.rows)))
@@ -256,10 +264,7 @@ class Batch:
             policy_logprobs = torch.where(held, (logit.double() - both).float(), policy_logprobs)
         # A logit that is no number makes the sum of all none.
         if not bool(policy_logprobs.isfinite().all()):
-            raise RunError(
-                "the policy's logits are not finite: its weights are damaged, or training diverged; load another "
-                "checkpoint, or start again with a lower agent.lr"
-            )
+            raise RunError(f"the policy's logits are not finite: {_DAMAGED}")
         if int(places.max()) == self._written.shape[2]:
             self._written = np.pad(self._written, ((0, 0), (0, 0), (0, self._written.shape[2])))
         tokens, as_drawn = drawn.cpu().numpy(), logprobs.cpu().numpy()
@@ -391,3 +396,15 @@ def _chunks(rows: Sequence[Row], most: int) -> list[tuple[list[list[int]], list[
         chunks[-1][1].append(1)
         tokens += row.length
     return chunks
+
+
+def _require_finite(policy: Policy) -> None:
+    """Not every such weight shows in the logits: a router's NaN loses each comparison, and its expert is never chosen."""
+    for name, weight in policy.trainable_state().items():
+        if (
+            not weight.is_floating_point() or weight.element_size() == 1
+        ):  # FP8 weights pass theirs on to the logits
+            continue
+        # The sum of finite numbers may overflow, and is ten times as fast.
+        if not bool(weight.sum().isfinite()) and not bool(weight.isfinite().all()):
+            raise RunError(f"the policy's weights are not finite, {name} for one: {_DAMAGED}")

@@ -95,6 +95,17 @@ def test_quantise_at_the_middle_between_two_codes_and_at_the_largest():
         assert values.float().abs().max() == 448
 
 
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+def test_a_block_too_small_for_a_factor_becomes_zeros(impl):
+    for largest in (1.5e-45, 3e-43, 3.3e-43, 1e-42):
+        weight = torch.tensor([[largest, -largest / 2, 0.0]])
+        needs(OP, impl, weight)
+        values, scale = quantise(weight, impl=impl)
+        assert scale.item() == 1 if largest < 3.1e-43 else 0 < scale.item() < 1e-44
+        found = dequantise(values, scale, torch.float32, impl=impl)
+        assert (found - weight).abs().max() < 3.2e-43
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, FEW_ROWS, FEW_ROWS + 1])
 @pytest.mark.parametrize("shape", [(200, 1), (199, 7), (128, 128), (130, 385), (300, 257), (1100, 40)])

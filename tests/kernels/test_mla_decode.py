@@ -115,6 +115,22 @@ def test_unused_columns_are_not_read(impl, dtype):
     assert torch.equal(mla_decode(query, view, 33, lengths, impl=impl), expected)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("column", [0, 70, 1100])  # of another block, and of another span
+def test_what_is_no_number_does_not_vanish(column, dtype, bad):
+    """Neither from a query nor from a key, where compilers that take all numbers for finite would lose it."""
+    query, cache, lengths = inputs((3, 9, 1200, 33, 5), dtype)
+    needs(OP, "cpu", query, cache)
+    query[0, 2, 3] = query[1, 8, -1] = cache[2, column, 36] = bad
+    query[2, :, 36] = query[2, :, 36].abs() + 0.5
+    lengths[2] = 1150
+    mine, ref = (mla_decode(query, cache, 33, lengths, impl=impl) for impl in ("cpu", "ref"))
+    assert torch.equal(mine.isnan(), ref.isnan())
+    assert ref[0, 2].isnan().all() and ref[1, 8].isnan().all() and ref[2].isnan().all()
+    assert ref.isfinite().sum() == 16 * 33
+
+
 @pytest.mark.parametrize("impl", ["ref", "cpu"])
 def test_custom_op(impl):
     query, cache, lengths = inputs((2, 3, 5, 7, 3), torch.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -339,6 +340,54 @@ def test_bad_engine_names(make_policy, name, message):
         build(name, make_policy(), NoText())
     with pytest.raises(ConfigError, match="max_rows = 0"):
         build("auto", make_policy(), NoText(), max_rows=0)
+
+
+@pytest.mark.parametrize("kind", ["ref", "cpu"])
+def test_no_weight_that_is_no_number_is_sampled_from(make_policy, prompts, kind, monkeypatch):
+    """A router's NaN loses all comparisons, so that logits may never show it."""
+    monkeypatch.setenv("R1_KERNELS", f"v3_decode={kind}")
+    policy = make_policy()
+    engine, params = engine_of(policy), SamplingParams(max_new_tokens=2)
+    for name, weight in policy.trainable_state().items():
+        if not weight.is_floating_point():
+            continue
+        place = weight.flatten()[-1].clone()
+        for bad in (float("nan"), float("inf")):
+            with torch.no_grad():
+                weight.view(-1)[-1] = bad
+            with pytest.raises(RunError, match=re.escape(f"weights are not finite, {name} for one")):
+                engine.sample(prompts, params, 0)
+        with torch.no_grad():
+            weight.view(-1)[-1] = place
+    engine.sample(prompts, params, 0)
+
+
+def test_logits_that_are_no_numbers(make_policy, prompts):
+    """Of weights that are finite, though their sum is not."""
+    policy = make_policy()
+    with torch.no_grad():
+        policy.lm_head_weight.fill_(3e38)
+    with pytest.raises(RunError, match="logits are not finite"):
+        engine_of(policy).sample(prompts, SamplingParams(max_new_tokens=2), 0)
+
+
+@pytest.mark.parametrize("most", [1, 15, 8192])
+def test_prompts_read_in_several_goes(make_policy, prompts, most, monkeypatch):
+    """As many tokens of prompts as are read at once: the same samples, whether all are or one by one."""
+    policy, params = make_policy(), SamplingParams(n=2, max_new_tokens=6)
+    expected = engine_of(policy, batch_invariant=True).sample(prompts, params, 0)
+    monkeypatch.setattr("model.engine.batch._PREFILL_TOKENS", most)
+    read = []
+    enter = FusedDecoder.enter
+    monkeypatch.setenv("R1_KERNELS", "v3_decode=cpu")
+    monkeypatch.setattr(
+        FusedDecoder, "enter", lambda self, ids, counts: read.append(len(ids)) or enter(self, ids, counts)
+    )
+    found = engine_of(policy).sample(prompts, params, 0)
+    assert read == {1: [1, 1, 1, 1], 15: [2, 1, 1], 8192: [4]}[most]
+    assert [[c.token_ids for c in group] for group in found] == [
+        [c.token_ids for c in group] for group in expected
+    ]
 
 
 def test_weights_wait_for_the_samples_that_are_being_written(make_policy, prompts):
