@@ -23,13 +23,11 @@ int64_t chunks(int64_t numbers) { return (numbers + CHUNK - 1) / CHUNK; }
 // What G heads attend to in some keys: a sum under a softmax without its denominator.
 template <int G> struct Attended {
   float highest[G], sum[G];
-  uint32_t improper[G];   // not 0 where a score was NaN or infinite: such a softmax is NaN
   std::vector<Pair> out;  // [chunks, G]
 
   void clear(int64_t C) {
     std::fill(highest, highest + G, LOWEST);
     std::fill(sum, sum + G, 0.0f);
-    std::fill(improper, improper + G, 0u);
     out.assign(chunks(C) * G, Pair{});
   }
 
@@ -41,13 +39,17 @@ template <int G> struct Attended {
     for (size_t i = h; i < out.size(); i += G) out[i] = {out[i].first * scale, out[i].second * scale};
   }
 
+  // Head h has met a score that is NaN or infinite: its softmax is NaN, and so is whatever is added from now on.
+  void spoil(int h) {
+    for (size_t i = h; i < out.size(); i += G) out[i].first = out[i].second = Vec{} + float_of(NOT_A_NUMBER);
+  }
+
   // Adds what later keys gave.
   void add(const Attended &other) {
     for (int h = 0; h < G; ++h) {
       if (other.highest[h] > highest[h]) raise(h, other.highest[h]);
       const float scale = std::exp(std::max(other.highest[h] - highest[h], -104.0f));
       sum[h] += other.sum[h] * scale;
-      improper[h] |= other.improper[h];
       for (size_t i = h; i < out.size(); i += G) {
         out[i].first += other.out[i].first * scale;
         out[i].second += other.out[i].second * scale;
@@ -58,7 +60,7 @@ template <int G> struct Attended {
   // Zero where there were no keys.
   template <class T> void write(T *to, int64_t heads, int64_t C) const {
     for (int64_t h = 0; h < heads; ++h) {
-      const float scale = improper[h] ? float_of(NOT_A_NUMBER) : sum[h] > 0 ? 1 / sum[h] : 0;
+      const float scale = sum[h] > 0 ? 1 / sum[h] : 0;
       for (int64_t c = 0; c < C; c += CHUNK) {
         const Pair &from = out[c / CHUNK * G + h];
         store(Pair{from.first * scale, from.second * scale}, to + h * C + c, C - c);
@@ -88,24 +90,24 @@ void score(const Factor<T> *query, const T *const *keys, int64_t W, int64_t ahea
 
 // Turns scores [count, G] into exp(score - highest), rounded as the released code rounds them, and adds them up.
 template <int G, class T> void soften(float *scores, int count, Attended<G> &attended) {
-  float most[LANES], sum[LANES] = {};
+  float most[LANES], sum[LANES] = {}, seen[LANES] = {};  // sums of shares, and of scores
   for (int h = 0; h < G; ++h) most[h] = attended.highest[h];
   for (int t = 0; t < count; ++t)
-    for (int h = 0; h < G; ++h) {
-      const uint32_t word = word_of(scores[t * G + h]);
-      attended.improper[h] |= (word & MAGNITUDE) > INFINITE || word == INFINITE;
-      most[h] = std::max(most[h], scores[t * G + h]);
-    }
+    for (int h = 0; h < G; ++h) most[h] = std::max(most[h], scores[t * G + h]);
   for (int h = 0; h < G; ++h)
     if (most[h] > attended.highest[h]) attended.raise(h, most[h]);
   for (int i = G; i < LANES; ++i) most[i] = most[i - G];
   std::fill(scores + count * G, scores + KEYS * G, LOWEST);
+  for (int first = 0; first < count * G; first += LANES)
+    for (int i = 0; i < LANES; ++i) seen[i] += scores[first + i];
   for (int first = 0; first < count * G; first += LANES)
     for (int i = 0; i < LANES; ++i) {
       scores[first + i] = widen(narrow<T>(std::exp(std::max(scores[first + i] - most[i], -104.0f))));
       sum[i] += scores[first + i];
     }
   for (int i = 0; i < LANES; ++i) attended.sum[i % G] += sum[i];
+  for (int i = 0; i < LANES; ++i)
+    if ((word_of(seen[i]) & MAGNITUDE) > INFINITE || word_of(seen[i]) == INFINITE) attended.spoil(i % G);
 }
 
 // out [chunks, G] += shares [count, G] of the latents.
