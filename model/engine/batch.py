@@ -399,12 +399,15 @@ def _chunks(rows: Sequence[Row], most: int) -> list[tuple[list[list[int]], list[
 
 
 def _require_finite(policy: Policy) -> None:
-    """Not every such weight shows in the logits: a router's NaN loses each comparison, and its expert is never chosen."""
+    """Logits alone do not tell: a router's NaN loses each comparison, its expert is never chosen, and nothing shows.
+
+    Raises:
+        RunError: a weight is NaN or infinite.
+    """
     for name, weight in policy.trainable_state().items():
-        if (
-            not weight.is_floating_point() or weight.element_size() == 1
-        ):  # FP8 weights pass theirs on to the logits
+        # Torch adds up no FP8 numbers; what is stored in them are no routers, and their NaN shows in the logits.
+        if not weight.is_floating_point() or weight.element_size() == 1:
             continue
-        # The sum of finite numbers may overflow, and is ten times as fast.
+        # The sum is ten times as fast, but that of finite numbers may overflow.
         if not bool(weight.sum().isfinite()) and not bool(weight.isfinite().all()):
             raise RunError(f"the policy's weights are not finite, {name} for one: {_DAMAGED}")

@@ -93,6 +93,9 @@ class LoopEngine:
         """Works the queue off; yields (request id, sample index, completion) as samples finish.
 
         Whoever stops listening before the end drops what is being written.
+
+        Raises:
+            RunError: the policy's weights or logits are not finite.
         """
         for piece in self._run(self._queue, every_token=False):
             if piece.completion is not None:
@@ -113,6 +116,7 @@ class LoopEngine:
         Raises:
             DataError: a prompt has no tokens, or there are not as many seeds as prompts.
             ConfigError: a prompt and its completion can never fit the cache.
+            RunError: the policy's weights or logits are not finite.
         """
         if not isinstance(seed, Sequence):
             seed = [request_seed(seed, i) for i in range(len(prompts))]

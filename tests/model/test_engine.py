@@ -375,18 +375,18 @@ def test_logits_that_are_no_numbers(make_policy, prompts):
 def test_prompts_read_in_several_goes(make_policy, prompts, most, monkeypatch):
     """As many tokens of prompts as are read at once: the same samples, whether all are or one by one."""
     policy, params = make_policy(), SamplingParams(n=2, max_new_tokens=6)
-    expected = engine_of(policy, batch_invariant=True).sample(prompts, params, 0)
+    monkeypatch.setenv("R1_KERNELS", "v3_decode=cpu")
+    expected = [engine_of(policy).sample([p], params, [i]) for i, p in enumerate(prompts)]
     monkeypatch.setattr("model.engine.batch._PREFILL_TOKENS", most)
     read = []
     enter = FusedDecoder.enter
-    monkeypatch.setenv("R1_KERNELS", "v3_decode=cpu")
     monkeypatch.setattr(
         FusedDecoder, "enter", lambda self, ids, counts: read.append(len(ids)) or enter(self, ids, counts)
     )
-    found = engine_of(policy).sample(prompts, params, 0)
+    found = engine_of(policy).sample(prompts, params, range(len(prompts)))
     assert read == {1: [1, 1, 1, 1], 15: [2, 1, 1], 8192: [4]}[most]
     assert [[c.token_ids for c in group] for group in found] == [
-        [c.token_ids for c in group] for group in expected
+        [c.token_ids for c in group] for (group,) in expected
     ]
 
 

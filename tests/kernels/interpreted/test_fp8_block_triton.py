@@ -24,6 +24,12 @@ def test_equals_the_reference(shape, dtype):
     assert near.float().mean() > 0.999
 
 
+def test_a_block_too_small_for_a_factor():
+    """Of the values only that they are numbers: the interpreter makes 2**-7 and more of such small ones."""
+    values, scale = quantise(torch.tensor([[3e-43, -1.5e-45, 0.0]]), impl="triton")
+    assert scale.item() == 1 and values.float().abs().max() < 2**-6
+
+
 @pytest.mark.parametrize("rows", [1, 17])
 @pytest.mark.parametrize("shape", [(130, 1), (131, 7), (129, 130)])
 def test_linear(shape, rows):
