@@ -26,6 +26,9 @@ from typing import Any
 COMPILE = ("-O3", "-std=c++17", "-fPIC", "-ffast-math", "-pthread", "-c")
 LINK = ("-shared", "-pthread")
 """Apart, and without -ffast-math here: linking with it would make the whole process flush subnormal numbers to zero."""
+IN_ORDER = "-fno-associative-math"
+"""For sources whose sums must come out the same to the last bit wherever the compiler writes them; else -ffast-math lets
+it add up in another order in each place, and GCC 12 does so with AVX-512."""
 THREADS = "-fopenmp"
 """Where the compiler knows it; without, kernels start threads of their own (`kernels/parallel.h`)."""
 TIMEOUT_S = 300
@@ -37,35 +40,39 @@ class KernelUnavailable(RuntimeError):
     """A kernel cannot be built or run here; the message says why. The plain form does the same, slower."""
 
 
-def load(source: Path) -> ctypes.CDLL:
+def load(source: Path, *options: str) -> ctypes.CDLL:
     """The library of a C++ source, compiled if it is not in the cache.
 
     Args:
         source: The file.
+        options: For the compiler, besides those of every source.
 
     Raises:
         KernelUnavailable: there is no compiler, or it fails, or the cache cannot be written.
     """
     with _LOCKS.setdefault(source, threading.Lock()):
-        found = _found(source)
+        found = _found(source, *options)
     if isinstance(found, str):
         raise KernelUnavailable(found)
     return found
 
 
 @functools.cache
-def _found(source: Path) -> ctypes.CDLL | str:
+def _found(source: Path, *options: str) -> ctypes.CDLL | str:
     """A source's library, or why there is none, which is said."""
     whose = f"{', '.join(_names())} run"
     try:
         compiler = _compiler()
-        flags = [*COMPILE, "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"]
+        native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+        flags = [*COMPILE, *options, native]
         library = _cache() / f"{source.parent.name}-{_identity(compiler, flags, source)}.so"
         whose = "what is not compiled there yet runs"
         if not library.exists():
             library.parent.mkdir(parents=True, exist_ok=True)
             with _alone(library):
                 if not library.exists():
+                    if reason := _trial((*compiler, *COMPILE, native)):
+                        raise KernelUnavailable(f"{shlex.join(compiler)} does not compile: {reason}")
                     whose = f"{source.parent.name} runs"
                     _build(compiler, flags, source, library)
         return ctypes.CDLL(str(library))
@@ -148,6 +155,15 @@ def _build(compiler: list[str], flags: list[str], source: Path, library: Path) -
                 f"{shlex.join(compiler)} does not compile kernels/{source.parent.name}/{source.name}: {reason}"
             )
         os.replace(built, library)
+
+
+@functools.cache
+def _trial(command: tuple[str, ...]) -> str | None:
+    """What a compiler says that fails on a source of two lines; None if it does not. So it is not tried on all others."""
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work) / "trial.cpp"
+        source.write_text("#include <cmath>\n#include <vector>\n")
+        return _failure([*command, str(source), "-o", str(source.with_suffix(".o"))])
 
 
 def _failure(*commands: list[str]) -> str | None:

@@ -40,5 +40,5 @@ def decode(query: Tensor, cache: Tensor, latent: int, lengths: Tensor | None) ->
 
 @functools.cache
 def _function(dtype: torch.dtype) -> Any:
-    library = build.load(Path(__file__).with_name("cpu.cpp"))
+    library = build.load(Path(__file__).with_name("cpu.cpp"), build.IN_ORDER)
     return build.function(library, f"mla_decode_{_DTYPES[dtype]}", "ppppiiiiiiii")

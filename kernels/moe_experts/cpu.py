@@ -173,7 +173,8 @@ def _functions(dtype: torch.dtype) -> _Library | None:
         return None
     name = _DTYPES[dtype]
     try:
-        few, many = (build.load(Path(__file__).with_name(source)) for source in ("cpu.cpp", "many.cpp"))
+        few = build.load(Path(__file__).with_name("cpu.cpp"), build.IN_ORDER)
+        many = build.load(Path(__file__).with_name("many.cpp"))
     except KernelUnavailable:
         return None
     there = hasattr(many, f"moe_forward_{name}")

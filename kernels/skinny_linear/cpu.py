@@ -54,5 +54,5 @@ def _rows(x: Tensor, weight: Tensor) -> int:
 
 @functools.cache
 def _function(dtype: torch.dtype) -> Any:
-    library = build.load(Path(__file__).with_name("cpu.cpp"))
+    library = build.load(Path(__file__).with_name("cpu.cpp"), build.IN_ORDER)
     return build.function(library, f"skinny_linear_{_DTYPES[dtype]}", "ppppiiiiiii")
