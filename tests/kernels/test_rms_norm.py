@@ -77,3 +77,10 @@ def test_empty_and_non_contiguous():
     torch.testing.assert_close(
         rms_norm(x.T.contiguous().T, weight, 1e-6, impl="cpu"), rms_norm(x, weight, 1e-6, impl="ref")
     )
+
+
+def test_the_widest_row_of_a_gpu_program():
+    triton = pytest.importorskip("kernels.rms_norm.triton", exc_type=ImportError)
+    for width, fits in ((triton.MAX_WIDTH, True), (triton.MAX_WIDTH + 1, False)):
+        x = torch.empty(1, width)
+        assert (triton.unfit(x, x[0]) is None) == fits

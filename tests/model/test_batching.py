@@ -11,6 +11,8 @@ import torch
 
 from model import presets, tokenizer
 from model.engine import Request, SamplingParams, build
+from model.engine.batch import _BLOCK
+from model.engine.sampling import uniforms
 from model.engine.speculative import SpeculativeDecoder
 from model.logprobs import token_logprobs
 from model.mtp import drafts
@@ -83,6 +85,48 @@ def test_a_request_alone_and_within_a_batch(policy, requests, bounds, kind, monk
             assert found.finish_reason == alone.finish_reason
             np.testing.assert_allclose(found.logprobs, alone.logprobs, atol=2e-5)
             np.testing.assert_allclose(found.policy_logprobs, alone.policy_logprobs, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "ref"])
+def test_of_1024_sequences_999_in_1000_are_the_same_alone(policy, kind, monkeypatch):
+    """And drawn by the very numbers of their seeds; one that is not has its number next to a boundary."""
+    monkeypatch.setenv("R1_KERNELS", f"v3_decode={kind}")
+    numbers = np.random.default_rng(1)
+    params = SamplingParams(max_new_tokens=12, n=16)
+    requests = [
+        Request(
+            id=i,
+            prompt_ids=numbers.integers(3, 90, numbers.integers(1, 20)).tolist(),
+            params=params,
+            seed=int(numbers.integers(2**40)),
+        )
+        for i in range(64)
+    ]
+
+    def boundaries(request, written):
+        """Of the token after `written`, float64 [V + 1]."""
+        with torch.inference_mode():
+            logits = policy.new_decoder().enter([[*request.prompt_ids, *written]], [1])[0]
+        return np.concatenate([[0.0], logits.double().softmax(-1).cumsum(-1).numpy()])
+
+    def number(request, sample, place):
+        return uniforms([(request.seed, sample)], place // _BLOCK, _BLOCK)[0, place % _BLOCK]
+
+    together, different = run(engine_of(policy), requests), 0
+    assert len(together) == 1024
+    for request in requests:
+        for (id, sample), alone in run(engine_of(policy), [request]).items():
+            ours, theirs = alone.token_ids, together[id, sample].token_ids
+            if ours != theirs:
+                different += 1
+                place = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
+                off = boundaries(request, ours[:place]) - number(request, sample, place)
+                assert np.abs(off).min() < 1e-5
+            if id % 16 == sample:  # one sample of each request
+                for place, token in enumerate(ours):
+                    edge = boundaries(request, ours[:place])
+                    assert edge[token] - 1e-5 < number(request, sample, place) < edge[token + 1] + 1e-5
+    assert different <= 1
 
 
 @pytest.mark.parametrize("kind", ["cpu", "ref"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
@@ -156,3 +157,18 @@ def test_weights_that_are_not_numbers_break_nothing(make_policy, chosen):
     engine = build_engine("auto", policy, build_tokenizer())
     with pytest.raises(RunError, match=r"weights are not finite, model\.embed_tokens\.weight for one"):
         engine.sample([[3, 4]], SamplingParams(max_new_tokens=4), seed=0)
+
+
+def test_limits_of_what_the_kernels_take():
+    from kernels.v3 import MAX_EXPERTS
+    from model import fused as limits
+
+    policy = presets.tiny(0)
+    count = sum(t.numel() for t in policy.parameters())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "MAX_PARAMETERS", count)
+        assert limits.unfit(policy, policy.config) is None
+        patch.setattr(limits, "MAX_PARAMETERS", count - 1)
+        assert "parameters" in limits.unfit(policy, policy.config)
+    for experts, reason in ((MAX_EXPERTS, None), (MAX_EXPERTS + 1, f"it has room for {MAX_EXPERTS} experts")):
+        assert limits.unfit(policy, dataclasses.replace(policy.config, n_routed_experts=experts)) == reason
