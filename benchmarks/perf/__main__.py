@@ -52,7 +52,7 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures; returns 0, or 1 where a row could not be measured, or 2 where the command cannot be understood."""
+    """Measures; returns 0, or 1 where a row failed, or 2 where the command cannot be understood."""
     given = _parser().parse_args(arguments)
     try:
         rows = _measure(given)
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 1 if any(row.failure is not None for row in rows) else 0
+    return 1 if any(row.failure is not None and not row.left_out for row in rows) else 0
 
 
 def _measure(given: argparse.Namespace) -> list[Row]:

@@ -108,7 +108,7 @@ class Bench:
             try:
                 work = case.make()
                 if too_slow := self._too_slow(work, case):
-                    yield failed(failure=too_slow)
+                    yield failed(failure=too_slow, left_out=True)
                     return
                 exact = work.exact()
                 ours_s, ours_error = _try(work.ours, exact)

@@ -54,6 +54,8 @@ class Row:
     """Ours, numerical, against float64: root of the mean square of the difference, over that of the exact result."""
     failure: str | None = None
     """Why there are no figures."""
+    left_out: bool = False
+    """Whether that is on purpose: the command has not failed."""
     ours_s_range: Range | None = None
     """Least and most over the repeats."""
     peer_s_range: Range | None = None
@@ -190,7 +192,9 @@ def write_markdown(rows: Sequence[Row], path: str | Path) -> None:
             "" if row.error is None else f"{row.error:.1e}",
         ]
         lines.append(
-            f"| {' | '.join(cells)} |" if row.failure is None else f"| {row.name} | {row.shape} | failed |"
+            f"| {' | '.join(cells)} |"
+            if row.failure is None
+            else f"| {row.name} | {row.shape} | {'left out' if row.left_out else 'failed'} |"
         )
     records.write_atomic(path, "\n".join(lines) + "\n")
 
@@ -218,7 +222,8 @@ def show(rows: Sequence[Row]) -> None:
     console.print(table)
     for row in rows:
         if row.failure is not None:
-            console.print(f"{row.name} {row.shape}: {row.failure}", style="red", markup=False, highlight=False)
+            style = "yellow" if row.left_out else "red"
+            console.print(f"{row.name} {row.shape}: {row.failure}", style=style, markup=False, highlight=False)
         if row.details:
             told = "; ".join(f"{key} {_brief(value)}" for key, value in row.details.items())
             console.print(f"{row.name} {row.shape}: {told}", markup=False, highlight=False)

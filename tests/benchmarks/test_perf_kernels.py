@@ -172,7 +172,8 @@ def test_a_slow_processor_multiplies_smaller_squares(monkeypatch):
 def test_what_would_take_hours_is_left_out(tmp_path, no_memory, monkeypatch, capsys):
     monkeypatch.setattr(kernels, "PATIENCE_S", 0.0)
     code, found = measure(tmp_path, "--only", "swiglu")
-    assert code == 1 and len(found) > 3
+    assert code == 0 and len(found) > 3
     for row in found[3:]:
+        assert row["left_out"]
         dtype = "bf16" if " bf16" in row["shape"] else "fp32"
         assert f"left out: torch multiplies {dtype} at " in row["failure"] and row["ours_s"] is None

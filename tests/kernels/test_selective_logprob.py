@@ -127,6 +127,18 @@ def test_custom_op(impl):
     opcheck(torch.ops.r1.selective_logprob.default, (hidden, weight, targets, 0.9, 4, impl))
 
 
+@pytest.mark.parametrize("needed", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("impl", ["ref", "cpu"])
+def test_custom_op_of_the_gradients(impl, needed):
+    hidden, weight, targets, grad = inputs(3, 4, 9, torch.bfloat16)
+    needs(OP, impl, hidden, weight)
+    normaliser = torch.ops.r1.selective_logprob(hidden, weight, targets, 0.9, 4, impl)[2]
+    given = (grad, hidden, weight, targets, normaliser, 0.9, 4, *needed, impl)
+    opcheck(
+        torch.ops.r1.selective_logprob_backward.default, given, test_utils=("test_schema", "test_faketensor")
+    )
+
+
 def test_compiles_as_one_graph():
     hidden, weight, targets, grad = inputs(3, 4, 9, torch.float32)
 

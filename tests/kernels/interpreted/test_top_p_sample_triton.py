@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.top_p_sample import top_p_sample, triton
-from tests.kernels.test_top_p_sample import CUTS, columns, inputs, same
+from tests.kernels.test_top_p_sample import CUTS, columns, equals_the_full_sort, inputs
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
@@ -14,10 +14,7 @@ from tests.kernels.test_top_p_sample import CUTS, columns, inputs, same
 def test_equals_the_full_sort(monkeypatch, size, cut):
     monkeypatch.setattr(triton, "BLOCK", 16)  # several blocks a row
     logits, uniform = inputs(size, torch.float32, rows=2)
-    given = columns(2, cut)
-    expected = top_p_sample(logits, uniform, **given, impl="ref")
-    exact = top_p_sample(logits.double(), uniform, **given, impl="ref")
-    same(top_p_sample(logits, uniform, **given, impl="triton"), expected, exact)
+    equals_the_full_sort(logits, uniform, columns(2, cut), "triton")
 
 
 def test_ties_keep_the_lower_id_first():
